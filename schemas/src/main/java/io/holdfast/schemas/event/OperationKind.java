@@ -1,0 +1,9 @@
+package io.holdfast.schemas.event;
+
+/** What an operation does. */
+public enum OperationKind {
+    deploy,
+    checkpoint,
+    restore,
+    destroy
+}

@@ -1,0 +1,75 @@
+package io.holdfast.schemas.event;
+
+import java.util.List;
+
+/** What a host answers to a command. The CloudEvent's id is {@link Header#id()}, the Kafka key is the operation. */
+public sealed interface Report {
+    Header header();
+
+    /**
+     * What every report carries: the command's header; {@code phase} is the report's own phase.
+     *
+     * @param state done, failed or progress
+     * @param sequence 0 for done and failed, 1, 2, ... for progress
+     */
+    record Header(
+            String operation,
+            String instance,
+            String host,
+            String phase,
+            int attempt,
+            long epoch,
+            String state,
+            int sequence) {
+        /** {@code operation/host/phase/attempt/state}, with the sequence number for progress. */
+        public String id() {
+            return operation + "/" + host + "/" + phase + "/" + attempt + "/" + state
+                    + (sequence == 0 ? "" : "/" + sequence);
+        }
+
+        /** The header of an end report for a command. */
+        public static Header of(Command.Header c, String phase, String state) {
+            return new Header(c.operation(), c.instance(), c.host(), phase, c.attempt(), c.epoch(), state, 0);
+        }
+    }
+
+    /** VMs run. */
+    record Deployed(Header header, List<VmState> vms) implements Report {}
+
+    /** Ready for the cut. {@code neededBytes} is the most that the images can take. */
+    record Prepared(Header header, long neededBytes, long freeBytes, List<VmState> vms) implements Report {}
+
+    /** The cut is taken and the VMs run again. */
+    record CutDone(Header header, CutFigures.HostCut figures) implements Report {}
+
+    /** The images are complete and durable on the host's disk. Phase {@code write}. */
+    record Written(Header header, List<VmImage> images) implements Report {}
+
+    /** The checkpoint is given up here, VMs run. */
+    record Aborted(Header header) implements Report {}
+
+    /** VMs are loaded and wait. */
+    record Loaded(Header header, List<VmState> vms) implements Report {}
+
+    /** VMs run. {@code injectedFrames} frames in flight were given to them first. */
+    record Resumed(Header header, List<VmState> vms, long injectedFrames) implements Report {}
+
+    /** Nothing of the instance is left here. */
+    record Destroyed(Header header) implements Report {}
+
+    /** The VMs' images are in the repository. */
+    record Archived(Header header, List<VmArchive> vms, ArchiveFigures figures) implements Report {}
+
+    /** The manifest is written: the checkpoint exists. */
+    record Committed(Header header, String manifestKey, String manifestSha256, CheckpointManifest manifest)
+            implements Report {}
+
+    /** The images are on the host's disk. */
+    record Pulled(Header header, long bytes, long durationMillis) implements Report {}
+
+    /** The command was refused or failed; what had been done of it is undone. */
+    record Failed(Header header, ErrorCode code, String message, String remedy) implements Report {}
+
+    /** The command goes on. */
+    record Progress(Header header, long done, long total, String unit) implements Report {}
+}
