@@ -9,7 +9,7 @@ public interface Hypervisor {
     /**
      * Starts a VM; returns when its QMP answers.
      *
-     * @param incoming true: waits for {@link Vm#load}, does not run
+     * @param incoming true: waits for Vm.load, does not run
      */
     Vm start(VmPlan plan, boolean incoming) throws AgentException;
 
