@@ -18,6 +18,12 @@ public interface ImageStore {
     /** Removes a checkpoint's images. Idempotent. */
     void delete(String checkpoint) throws AgentException;
 
+    /**
+     * Removes complete images of that instance which the storage service has archived (file {@code archived} in the VM's
+     * image folder), but for the newest {@code keep} checkpoints. Never touches others. Called before a new image is made.
+     */
+    void prune(String instance, int keep) throws AgentException;
+
     /** Checkpoints whose images are here. */
     List<String> present();
 

@@ -12,6 +12,12 @@ public interface Vm {
     /** State as last known, dead once the process has ended. Never blocks. */
     VmState state();
 
+    /**
+     * Descriptor number that the NIC's TAP has in QEMU's own process, kept in the VM's folder so that a restarted agent
+     * can take the TAP over ({@link NetworkFabric#adopt}); -1 when there is no such NIC. Never blocks.
+     */
+    int tapFd(int nic);
+
     /** Sends {@code stop} and returns without waiting: all VMs of a host are stopped side by side. */
     void beginStop() throws AgentException;
 
