@@ -26,6 +26,10 @@ public final class Sizes {
                     case "GiB" -> 30;
                     default -> 40;
                 };
-        return Long.parseLong(m.group(1)) << shift;
+        long number = Long.parseLong(m.group(1));
+        if (number > Long.MAX_VALUE >> shift) {
+            throw new IllegalArgumentException("size too large: '" + text + "'");
+        }
+        return number << shift;
     }
 }
