@@ -1,0 +1,334 @@
+package io.holdfast.agent.nat;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import jnr.ffi.LibraryLoader;
+
+/**
+ * libholdfast with exceptions instead of negative results. Thread-safe. Descriptors are plain ints and belong to whoever got them:
+ * close each once with {@link #close}. Timeouts are milliseconds, negative for ever, 0 does not wait; running out throws a
+ * {@link NativeException} with {@link Errno#ETIMEDOUT}.
+ */
+public final class Native {
+    /** For {@link #poll}: something to read, or the end. */
+    public static final int POLLIN = 1;
+    /** For {@link #poll}: room to write. */
+    public static final int POLLOUT = 4;
+
+    public static final int SIGTERM = 15;
+    public static final int SIGKILL = 9;
+
+    private static final int ABI = 1;
+    private static final String RESOURCE = "/META-INF/native/linux-x86_64/libholdfast.so";
+
+    private Native() {}
+
+    private static final class Loaded {
+        static final NativeLib LIB = load();
+    }
+
+    /** The raw functions. The first call loads the library. */
+    public static NativeLib lib() {
+        return Loaded.LIB;
+    }
+
+    private static NativeLib load() {
+        var arch = System.getProperty("os.arch");
+        if (!"Linux".equals(System.getProperty("os.name")) || !("amd64".equals(arch) || "x86_64".equals(arch))) {
+            throw new UnsatisfiedLinkError("libholdfast is built for linux-x86_64 only, this is "
+                    + System.getProperty("os.name") + " " + arch);
+        }
+        try (InputStream in = Native.class.getResourceAsStream(RESOURCE)) {
+            if (in == null) {
+                throw new UnsatisfiedLinkError(RESOURCE + " is not on the class path (artifact holdfast-native)");
+            }
+            // A folder of our own that only we can enter: nobody can put another file in its place.
+            Path folder = Files.createTempDirectory(
+                    "holdfast-native",
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+            Path file = folder.resolve("libholdfast.so");
+            try {
+                Files.copy(in, file, StandardCopyOption.REPLACE_EXISTING);
+                NativeLib lib =
+                        LibraryLoader.create(NativeLib.class).failImmediately().load(file.toString());
+                if (lib.hf_abi() != ABI) {
+                    throw new UnsatisfiedLinkError("libholdfast has ABI " + lib.hf_abi() + ", not " + ABI);
+                }
+                return lib;
+            } finally {
+                Files.deleteIfExists(file);
+                Files.deleteIfExists(folder);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot unpack " + RESOURCE, e);
+        }
+    }
+
+    /** Gives the result back, or throws what it says. */
+    public static int check(int result, String what) throws NativeException {
+        if (result < 0) {
+            throw new NativeException(what, -result);
+        }
+        return result;
+    }
+
+    /** Gives the result back, or throws what it says. */
+    public static long check(long result, String what) throws NativeException {
+        if (result < 0) {
+            throw new NativeException(what, (int) -result);
+        }
+        return result;
+    }
+
+    // Descriptors
+
+    /** Closes a descriptor; -1 is ignored, and so are errors. */
+    public static void close(int fd) {
+        if (fd >= 0) {
+            int ignored = lib().hf_close(fd);
+        }
+    }
+
+    /** Opens a file; flags as in open(2), close-on-exec is added. */
+    public static int open(Path path, int flags, int mode) throws NativeException {
+        return check(lib().hf_open(path.toString(), flags, mode), "open " + path);
+    }
+
+    public static int dup(int fd) throws NativeException {
+        return check(lib().hf_dup(fd), "dup");
+    }
+
+    /** Connects to a UNIX stream socket; waits for it to appear or to listen until the timeout. */
+    public static int connect(Path path, int timeoutMillis) throws NativeException {
+        return check(lib().hf_unix_connect(path.toString(), timeoutMillis), "connect " + path);
+    }
+
+    /** Two connected UNIX stream sockets. */
+    public static int[] socketpair() throws NativeException {
+        int[] fds = new int[2];
+        check(lib().hf_socketpair(fds), "socketpair");
+        return fds;
+    }
+
+    /** A pipe: [0] reads, [1] writes; size in bytes of its buffer or 0. */
+    public static int[] pipe(int size) throws NativeException {
+        int[] fds = new int[2];
+        check(lib().hf_pipe(fds, size), "pipe");
+        return fds;
+    }
+
+    /** An eventfd to wake a {@link #poll}. */
+    public static int eventfd() throws NativeException {
+        return check(lib().hf_eventfd(), "eventfd");
+    }
+
+    public static void signal(int eventfd) throws NativeException {
+        check(lib().hf_eventfd_signal(eventfd), "eventfd write");
+    }
+
+    /** Resets an eventfd; what had been signalled. */
+    public static long drain(int eventfd) throws NativeException {
+        return check(lib().hf_eventfd_drain(eventfd), "eventfd read");
+    }
+
+    /** Reads at most length bytes to an address, once there are some. 0: the end. */
+    public static long read(int fd, long address, long length, int timeoutMillis) throws NativeException {
+        return check(lib().hf_read(fd, address, length, timeoutMillis), "read");
+    }
+
+    /** Writes all. */
+    public static void write(int fd, long address, long length, int timeoutMillis) throws NativeException {
+        check(lib().hf_write(fd, address, length, timeoutMillis), "write");
+    }
+
+    /** Writes all. */
+    public static void write(int fd, byte[] bytes, int timeoutMillis) throws NativeException {
+        check(lib().hf_write(fd, bytes, bytes.length, timeoutMillis), "write");
+    }
+
+    /** Writes all, and passes a descriptor with the first byte (SCM_RIGHTS). */
+    public static void sendWithFd(int socket, byte[] bytes, int fd, int timeoutMillis) throws NativeException {
+        check(lib().hf_send_fd(socket, bytes, bytes.length, fd, timeoutMillis), "sendmsg with a descriptor");
+    }
+
+    /**
+     * Waits for descriptors. events: in what to wait for, out what happened.
+     *
+     * @return how many are ready, 0 when the time is over
+     */
+    public static int poll(int[] fds, int[] events, long timeoutMicros) throws NativeException {
+        return check(lib().hf_poll(fds, events, fds.length, timeoutMicros), "poll");
+    }
+
+    // Processes
+
+    /**
+     * A program to start.
+     *
+     * @param program the file to execute
+     * @param arguments argv, beginning with the name
+     * @param environment NAME=VALUE
+     * @param folder working folder
+     * @param inherit descriptors: number here, number there (3 or more); nothing else is inherited
+     * @param netns descriptor of its network namespace, or -1
+     * @param uid user or -1, gid group or -1
+     * @param groups further groups, used only with a uid
+     * @param out descriptor for stdout, err for stderr; -1 for /dev/null
+     */
+    public record Spawn(
+            Path program,
+            List<String> arguments,
+            List<String> environment,
+            Path folder,
+            List<Inherit> inherit,
+            int netns,
+            int uid,
+            int gid,
+            List<Integer> groups,
+            int out,
+            int err) {
+        public Spawn {
+            arguments = List.copyOf(arguments);
+            environment = List.copyOf(environment);
+            inherit = List.copyOf(inherit);
+            groups = List.copyOf(groups);
+        }
+    }
+
+    /** A descriptor that a started program gets. */
+    public record Inherit(int fd, int target) {}
+
+    /** A started program. The pidfd is the caller's to close. */
+    public record Started(int pid, int pidfd) {}
+
+    /** Starts a program in a session of its own; it outlives us. What fails up to and including exec is thrown. */
+    public static Started spawn(Spawn s) throws NativeException {
+        int[] fds = new int[Math.max(1, 2 * s.inherit().size())];
+        for (int i = 0; i < s.inherit().size(); i++) {
+            fds[2 * i] = s.inherit().get(i).fd();
+            fds[2 * i + 1] = s.inherit().get(i).target();
+        }
+        int[] groups = new int[Math.max(1, s.groups().size())];
+        for (int i = 0; i < s.groups().size(); i++) {
+            groups[i] = s.groups().get(i);
+        }
+        int[] result = new int[2];
+        check(
+                lib().hf_spawn(
+                                s.program().toString(),
+                                pack(s.arguments()),
+                                s.arguments().size(),
+                                pack(s.environment()),
+                                s.environment().size(),
+                                s.folder() == null ? null : s.folder().toString(),
+                                fds,
+                                s.inherit().size(),
+                                s.netns(),
+                                s.uid(),
+                                s.gid(),
+                                groups,
+                                s.groups().size(),
+                                s.out(),
+                                s.err(),
+                                result),
+                "start " + s.program());
+        return new Started(result[0], result[1]);
+    }
+
+    private static byte[] pack(List<String> strings) {
+        var out = new ByteArrayOutputStream();
+        for (String s : strings) {
+            if (s.indexOf('\0') >= 0) {
+                throw new IllegalArgumentException("a NUL character in an argument");
+            }
+            out.writeBytes(s.getBytes(StandardCharsets.UTF_8));
+            out.write(0);
+        }
+        out.write(0);
+        return out.toByteArray();
+    }
+
+    public static int pidfdOpen(long pid) throws NativeException {
+        return check(lib().hf_pidfd_open(Math.toIntExact(pid)), "pidfd_open " + pid);
+    }
+
+    /** Sends a signal; false when the process is gone. */
+    public static boolean pidfdSignal(int pidfd, int signal) throws NativeException {
+        int r = lib().hf_pidfd_signal(pidfd, signal);
+        if (r == -Errno.ESRCH) {
+            return false;
+        }
+        check(r, "pidfd_send_signal");
+        return true;
+    }
+
+    /** A copy here of a descriptor in that process. */
+    public static int pidfdGetFd(int pidfd, int fd) throws NativeException {
+        return check(lib().hf_pidfd_getfd(pidfd, fd), "pidfd_getfd " + fd);
+    }
+
+    /** Waits for the end of a process. False when the time is over. Does not reap. */
+    public static boolean pidfdWait(int pidfd, int timeoutMillis) throws NativeException {
+        int r = lib().hf_pidfd_wait(pidfd, timeoutMillis);
+        if (r == -Errno.ETIMEDOUT) {
+            return false;
+        }
+        check(r, "poll pidfd");
+        return true;
+    }
+
+    /**
+     * Reaps an ended process if it is a child of ours.
+     *
+     * @return its exit code, 128 + signal if a signal ended it, -1 when it is no child of ours or has not ended
+     */
+    public static int pidfdReap(int pidfd) throws NativeException {
+        int[] status = new int[1];
+        int r = lib().hf_pidfd_reap(pidfd, status);
+        if (r == -Errno.ECHILD || r == 0) {
+            return -1;
+        }
+        check(r, "waitid");
+        return status[0];
+    }
+
+    // Files
+
+    /** Makes {@code to} a clone of {@code from}. False when the file system cannot. */
+    public static boolean reflink(int from, int to) throws NativeException {
+        int r = lib().hf_reflink(from, to);
+        if (r == -Errno.EOPNOTSUPP || r == -Errno.EXDEV || r == -Errno.EINVAL || r == -25) { // 25: ENOTTY
+            return false;
+        }
+        check(r, "reflink");
+        return true;
+    }
+
+    /** Copies data, leaves holes. Bytes copied. */
+    public static long copySparse(int from, int to) throws NativeException {
+        return check(lib().hf_copy_sparse(from, to), "copy");
+    }
+
+    public static void punch(int fd, long offset, long length) throws NativeException {
+        check(lib().hf_punch(fd, offset, length), "punch a hole");
+    }
+
+    public static void fsync(int fd) throws NativeException {
+        check(lib().hf_fsync(fd), "fsync");
+    }
+
+    // Time
+
+    /** Microseconds since the epoch. */
+    public static long micros() {
+        return lib().hf_clock_micros();
+    }
+}
