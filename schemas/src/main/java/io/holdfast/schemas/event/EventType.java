@@ -49,7 +49,9 @@ public enum EventType {
     REPORT_PROGRESS("io.holdfast.report.progress.v1", Topics.REPORTS, Report.Progress.class),
 
     HOST_AGENT("io.holdfast.host.agent.v1", Topics.HOSTS, Heartbeat.Agent.class),
-    HOST_STORAGE("io.holdfast.host.storage.v1", Topics.HOSTS, Heartbeat.Storage.class);
+    HOST_STORAGE("io.holdfast.host.storage.v1", Topics.HOSTS, Heartbeat.Storage.class),
+
+    CATALOG_CHECKPOINT("io.holdfast.catalog.checkpoint.v1", Topics.CATALOG, CheckpointManifest.class);
 
     private static final Map<String, EventType> BY_NAME =
             Arrays.stream(values()).collect(Collectors.toMap(EventType::typeName, Function.identity()));
@@ -74,6 +76,11 @@ public enum EventType {
     /** The topic that carries it, see {@link Topics}. */
     public String topic() {
         return topic;
+    }
+
+    /** Name of the JSON Schema file of the data, in {@code io/holdfast/schemas/}. */
+    public String schemaFile() {
+        return typeName + ".schema.json";
     }
 
     /** The record of the event's data. */
