@@ -1,0 +1,2 @@
+/** Commands in, reports and heartbeats out: CloudEvents in Kafka records, over SmallRye channels. */
+package io.holdfast.agent.adapter.kafka;

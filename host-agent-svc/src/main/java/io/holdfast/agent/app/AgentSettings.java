@@ -1,0 +1,42 @@
+package io.holdfast.agent.app;
+
+import java.nio.file.Path;
+import java.time.Duration;
+
+/**
+ * What the application logic needs of the configuration.
+ *
+ * @param host this host's id
+ * @param underlay IP address that VXLAN uses
+ * @param version version of this agent
+ * @param stateDir state folder; holds {@code instances/} and {@code commands/}
+ * @param keepImages archived images of an instance that stay on this host
+ * @param prepareLimit a prepared checkpoint is given up when no cut came in that time
+ * @param writeLimit longest time that writing an image may take after the cut
+ * @param runLimit longest wait for a VM's answer to {@code cont}
+ * @param parallelism VMs that are started or loaded side by side
+ * @param commandRetention finished commands are remembered that long
+ * @param commandMaxAge commands older than that are refused (but destroy and abort)
+ */
+public record AgentSettings(
+        String host,
+        String underlay,
+        String version,
+        Path stateDir,
+        int keepImages,
+        Duration prepareLimit,
+        Duration writeLimit,
+        Duration runLimit,
+        int parallelism,
+        Duration commandRetention,
+        Duration commandMaxAge) {
+    /** Folder of the instances. */
+    public Path instancesDir() {
+        return stateDir.resolve("instances");
+    }
+
+    /** Folder of the command journal. */
+    public Path commandsDir() {
+        return stateDir.resolve("commands");
+    }
+}

@@ -1,0 +1,61 @@
+package io.holdfast.agent.config;
+
+import io.smallrye.config.ConfigMapping;
+import io.smallrye.config.WithDefault;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+
+/** Configuration of a host agent, {@code holdfast.agent.*}. */
+@ConfigMapping(prefix = "holdfast.agent")
+public interface AgentConfig {
+    /** This host's id, unique among the hosts of a broker: lower-case letters, digits and hyphens, at most 40. Required. */
+    String host();
+
+    /** IP address of this host that VXLAN uses. Required. */
+    String underlay();
+
+    /** State folder: instances with their QMP sockets and consoles, and the command journal. Private to this agent. */
+    @WithDefault("/var/lib/holdfast/agent")
+    Path stateDir();
+
+    /** Image folder, shared with this host's storage service. */
+    @WithDefault("/var/lib/holdfast/images")
+    Path imageDir();
+
+    /** Folders under which kernels, initrds, firmware and read-only disks may lie. None: none may be used. */
+    Optional<List<Path>> bootRoots();
+
+    /** Goes before the names of the network namespaces that this agent makes. */
+    @WithDefault("hf-")
+    String netnsPrefix();
+
+    /** Archived images of an instance that stay on this host, newest first. */
+    @WithDefault("1")
+    int keepImages();
+
+    /** A prepared checkpoint is given up when no cut came in that time. */
+    @WithDefault("PT60S")
+    Duration prepareLimit();
+
+    /** Longest time that writing an image may take after the cut. */
+    @WithDefault("PT10M")
+    Duration writeLimit();
+
+    /** Longest wait for a VM's answer when it is to run again. */
+    @WithDefault("PT5S")
+    Duration runLimit();
+
+    /** VMs that are started or loaded side by side. */
+    @WithDefault("2")
+    int parallelism();
+
+    /** Finished commands are remembered that long, so that a repeat is answered and not done twice. */
+    @WithDefault("PT24H")
+    Duration commandRetention();
+
+    /** Commands sent longer ago are refused with TOO_LATE; destroy and abort are always done. */
+    @WithDefault("PT10M")
+    Duration commandMaxAge();
+}

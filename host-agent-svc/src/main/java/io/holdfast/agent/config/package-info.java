@@ -1,0 +1,2 @@
+/** Configuration, wiring, lifecycle, health and metrics of the host agent. */
+package io.holdfast.agent.config;
