@@ -70,8 +70,9 @@ public final class KafkaBrokerMain {
             format(data);
         }
         KafkaRaftServer server = new KafkaRaftServer(KafkaConfig.fromProps(settings, false), Time.SYSTEM);
-        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdown, "shutdown"));
         server.startup();
+        // Not earlier: a shutdown amid the start may wait for ever; ended then, the log recovers by itself.
+        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdown, "shutdown"));
         String parent = options.get("parent");
         if (parent != null) {
             exitWith(Long.parseLong(parent));
@@ -119,9 +120,9 @@ public final class KafkaBrokerMain {
         p.put("log.cleaner.dedupe.buffer.size", Integer.toString(4 << 20));
         p.put("log.cleaner.io.buffer.size", Integer.toString(64 << 10));
         p.put("log.index.size.max.bytes", Integer.toString(1 << 20));
-        p.put("controlled.shutdown.enable", "false");
+        // A broker that was killed is let in again only when its former session is over.
         p.put("broker.heartbeat.interval.ms", "500");
-        p.put("broker.session.timeout.ms", "30000");
+        p.put("broker.session.timeout.ms", "5000");
         return p;
     }
 
