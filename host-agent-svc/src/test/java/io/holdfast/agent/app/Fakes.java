@@ -35,7 +35,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  * A host made of plain objects. It outlives the agents of a test, as VMs and networks outlive a real agent; failures are
  * asked for by name through {@link #failAt}.
  */
-final class Fakes {
+public final class Fakes {
     /** What happened, in order. */
     final List<String> log = new CopyOnWriteArrayList<>();
 
@@ -44,7 +44,7 @@ final class Fakes {
     final Map<String, CountDownLatch> blockAt = new ConcurrentHashMap<>();
 
     final Set<String> blocked = new ConcurrentSkipListSet<>();
-    final Map<String, FakeVm> processes = new ConcurrentHashMap<>();
+    public final Map<String, FakeVm> processes = new ConcurrentHashMap<>();
     final Set<String> networks = new ConcurrentSkipListSet<>();
     final Set<String> images = new ConcurrentSkipListSet<>();
     final Set<String> sealed = new ConcurrentSkipListSet<>();
@@ -69,7 +69,8 @@ final class Fakes {
         }
     }
 
-    Ports ports() {
+    /** The ports to this host. */
+    public Ports ports() {
         return new Ports(new Fabric(), new Engine(), new Hyper(), new Store());
     }
 
@@ -88,7 +89,7 @@ final class Fakes {
     }
 
     /** A VM, whose process goes on when an agent lets go of it. */
-    final class FakeVm implements Vm {
+    public final class FakeVm implements Vm {
         final String instance;
         final String name;
         final int pid;
