@@ -1,0 +1,1246 @@
+package io.holdfast.coordinator.domain;
+
+import io.holdfast.coordinator.domain.Instance.Machine;
+import io.holdfast.coordinator.domain.OperationState.Aborting;
+import io.holdfast.coordinator.domain.OperationState.Active;
+import io.holdfast.coordinator.domain.OperationState.Archiving;
+import io.holdfast.coordinator.domain.OperationState.Cause;
+import io.holdfast.coordinator.domain.OperationState.Clearing;
+import io.holdfast.coordinator.domain.OperationState.Committing;
+import io.holdfast.coordinator.domain.OperationState.Completed;
+import io.holdfast.coordinator.domain.OperationState.Cutting;
+import io.holdfast.coordinator.domain.OperationState.Deploying;
+import io.holdfast.coordinator.domain.OperationState.Destroying;
+import io.holdfast.coordinator.domain.OperationState.Ended;
+import io.holdfast.coordinator.domain.OperationState.Failed;
+import io.holdfast.coordinator.domain.OperationState.Forward;
+import io.holdfast.coordinator.domain.OperationState.HostArchive;
+import io.holdfast.coordinator.domain.OperationState.Loading;
+import io.holdfast.coordinator.domain.OperationState.Preparing;
+import io.holdfast.coordinator.domain.OperationState.Pulling;
+import io.holdfast.coordinator.domain.OperationState.Resuming;
+import io.holdfast.coordinator.domain.OperationState.Retreat;
+import io.holdfast.coordinator.domain.OperationState.Span;
+import io.holdfast.coordinator.domain.OperationState.Undoing;
+import io.holdfast.coordinator.domain.OperationState.Writing;
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.Heartbeat;
+import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.OperationKind;
+import io.holdfast.schemas.event.Problem;
+import io.holdfast.schemas.event.PublicEvent;
+import io.holdfast.schemas.event.PublicEvent.HostFailure;
+import io.holdfast.schemas.event.Report;
+import io.holdfast.schemas.event.Request;
+import io.holdfast.schemas.event.VmState;
+import io.holdfast.schemas.spec.NetworkSpec;
+import io.holdfast.schemas.view.CheckpointView;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.TreeSet;
+
+/**
+ * The coordinator's decisions: state, input and time give a new state and effects. A pure function: no clock, no random
+ * numbers, no input or output; the same arguments give the same answer in every run.
+ *
+ * <p>Every command has the id {@code operation/host/phase/attempt} and is derived from the journalled state alone, so a
+ * command that is sent again (after a crash, or because no answer came) is the same command; only its epoch may be newer.
+ */
+public final class Decider {
+    /** After a restart of the coordinator every phase has at least that long: answers may lie unread in the topic. */
+    private static final Duration RECOVERY_GRACE = Duration.ofSeconds(10);
+
+    private final Settings settings;
+
+    public Decider(Settings settings) {
+        this.settings = settings;
+    }
+
+    /**
+     * Decides on one input.
+     *
+     * @param now the coordinator's time, which never goes back
+     */
+    public Decision decide(State state, Input input, Instant now) {
+        var step = new Step(state, now);
+        switch (input) {
+            case Input.Requested r -> step.requested(r);
+            case Input.Refused r ->
+                step.refused(r.requestId(), r.source(), r.kind(), r.instance(), r.problems(), r.trace());
+            case Input.Reported r -> step.reported(r.report());
+            case Input.Beat b -> step.beat(b.heartbeat(), b.at());
+            case Input.Cataloged c ->
+                step.checkpoints = Sorted.with(step.checkpoints, c.checkpoint().checkpoint(), c.checkpoint());
+            case Input.Uncataloged u -> step.checkpoints = Sorted.without(step.checkpoints, u.checkpoint());
+            case Input.Announced a -> step.announced(a.operation());
+            case Input.Recovered r -> step.recovered();
+            case Input.Tick t -> step.tick();
+        }
+        return step.decision();
+    }
+
+    /** One decision at work. Maps are replaced, never changed. */
+    private final class Step {
+        final Instant now;
+        final long epoch;
+        SortedMap<String, Operation> operations;
+        SortedMap<String, Instance> instances;
+        SortedMap<String, HostInfo> hosts;
+        SortedMap<String, CheckpointView> checkpoints;
+        SortedMap<String, Instant> sentAt;
+        Instant since;
+        final Map<String, Effect.Journal> journal = new LinkedHashMap<>();
+        final List<Effect> outward = new ArrayList<>();
+
+        Step(State s, Instant now) {
+            this.now = now;
+            epoch = s.epoch();
+            operations = s.operations();
+            instances = s.instances();
+            hosts = s.hosts();
+            checkpoints = s.checkpoints();
+            sentAt = s.sentAt();
+            since = s.since();
+        }
+
+        Decision decision() {
+            var effects = new ArrayList<Effect>(journal.values());
+            effects.addAll(outward);
+            return new Decision(new State(epoch, operations, instances, hosts, checkpoints, sentAt, since), effects);
+        }
+
+        // ---- memory
+
+        void put(Operation op) {
+            operations = Sorted.with(operations, op.id(), op);
+            var record = new Effect.JournalOperation(op);
+            journal.put(record.key(), record);
+        }
+
+        void put(Instance instance) {
+            instances = Sorted.with(instances, instance.name(), instance);
+            var record = new Effect.JournalInstance(instance);
+            journal.put(record.key(), record);
+        }
+
+        void forgetInstance(String name) {
+            instances = Sorted.without(instances, name);
+            var record = new Effect.Forget("instance/" + name);
+            journal.put(record.key(), record);
+        }
+
+        void forgetOperation(String id) {
+            operations = Sorted.without(operations, id);
+            var record = new Effect.Forget("operation/" + id);
+            journal.put(record.key(), record);
+        }
+
+        // ---- requests
+
+        void refused(
+                String requestId,
+                String source,
+                OperationKind kind,
+                String instance,
+                List<Problem> problems,
+                Map<String, String> trace) {
+            String id = Ids.operation(source, requestId);
+            outward.add(new Effect.Publish(
+                    id + "/rejected",
+                    id,
+                    new PublicEvent.Rejected(kind, instance, requestId, source, problems),
+                    trace));
+        }
+
+        void requested(Input.Requested in) {
+            Operation known = operations.get(Ids.operation(in.source(), in.requestId()));
+            if (known != null) {
+                repeatEvents(known); // a repeat of the request: the same answers, nothing is done twice
+                return;
+            }
+            switch (in.request()) {
+                case Request.Deploy d -> deploy(in, d);
+                case Request.Checkpoint c -> checkpoint(in, c);
+                case Request.Restore r -> restore(in, r);
+                case Request.Destroy d -> destroy(in, d);
+            }
+        }
+
+        void reject(Input.Requested in, OperationKind kind, String instance, List<Problem> problems) {
+            refused(in.requestId(), in.source(), kind, instance, problems, in.trace());
+        }
+
+        void reject(
+                Input.Requested in,
+                OperationKind kind,
+                String instance,
+                ErrorCode code,
+                String message,
+                String remedy) {
+            reject(in, kind, instance, List.of(new Problem(code, "", message, remedy)));
+        }
+
+        /** Whether the name is one; rejects the request otherwise. */
+        boolean nameIsValid(Input.Requested in, OperationKind kind, String instance) {
+            if (Ids.isName(instance)) {
+                return true;
+            }
+            reject(
+                    in,
+                    kind,
+                    instance,
+                    List.of(new Problem(
+                            ErrorCode.INVALID_EVENT,
+                            "/instance",
+                            "not a name: '" + instance + "'",
+                            "use 1 to 40 lower-case letters, digits and hyphens, with no hyphen at the ends")));
+            return false;
+        }
+
+        void deploy(Input.Requested in, Request.Deploy d) {
+            String name = d.instance() == null ? d.spec().name() : d.instance();
+            if (!nameIsValid(in, OperationKind.deploy, name)) {
+                return;
+            }
+            if (instances.containsKey(name)) {
+                reject(
+                        in,
+                        OperationKind.deploy,
+                        name,
+                        ErrorCode.INSTANCE_EXISTS,
+                        "instance " + name + " exists already",
+                        "destroy it first, or give the new instance another name");
+                return;
+            }
+            var placed = Placement.place(
+                    d.spec(), d.spec().placement(), candidates(null), hosts.keySet(), "/spec/placement");
+            if (!placed.problems().isEmpty()) {
+                reject(in, OperationKind.deploy, name, placed.problems());
+                return;
+            }
+            String id = Ids.operation(in.source(), in.requestId());
+            var layout = new InstanceLayout(name, d.spec(), placed.parts(), vnis(id, d.spec()));
+            var op = newOperation(in, id, OperationKind.deploy, name, null, null, null, layout, List.of(), List.of());
+            accept(op, new Instance(name, layout, id, id, null, null));
+            begin(op, Deploying.begin(span(Phases.DEPLOY), op.hosts()));
+        }
+
+        void checkpoint(Input.Requested in, Request.Checkpoint c) {
+            Instance instance = known(in, OperationKind.checkpoint, c.instance());
+            if (instance == null || busy(in, OperationKind.checkpoint, instance)) {
+                return;
+            }
+            var problems = new ArrayList<Problem>();
+            for (String host : instance.hosts()) {
+                if (!alive(host)) {
+                    problems.add(gone(host));
+                }
+            }
+            for (Machine m : instance.machines().values()) {
+                if (m.dead()) {
+                    problems.add(new Problem(
+                            ErrorCode.VM_DEAD,
+                            "",
+                            "VM " + m.vm() + " on host " + m.host() + " has ended: " + m.reason(),
+                            "restore a checkpoint of the instance, or destroy it and deploy it again"));
+                }
+            }
+            if (problems.isEmpty() && instance.runningSince() == null) {
+                problems.add(new Problem(
+                        ErrorCode.INSTANCE_NOT_RUNNING,
+                        "",
+                        "instance " + instance.name() + " does not run",
+                        "deploy or restore it"));
+            }
+            if (!problems.isEmpty()) {
+                reject(in, OperationKind.checkpoint, instance.name(), problems);
+                return;
+            }
+            String id = Ids.operation(in.source(), in.requestId());
+            var op = newOperation(
+                    in,
+                    id,
+                    OperationKind.checkpoint,
+                    instance.name(),
+                    Ids.checkpoint(id, now),
+                    null,
+                    c.label(),
+                    instance.layout(),
+                    List.of(),
+                    List.of());
+            accept(op, instance.busy(id));
+            begin(op, Preparing.begin(span(Phases.PREPARE), op.hosts(), in.nonce()));
+        }
+
+        void restore(Input.Requested in, Request.Restore r) {
+            CheckpointView from = checkpoints.get(r.checkpoint());
+            if (from == null) {
+                reject(
+                        in,
+                        OperationKind.restore,
+                        r.instance(),
+                        ErrorCode.UNKNOWN_CHECKPOINT,
+                        "no checkpoint " + r.checkpoint() + " is known",
+                        "list the checkpoints; one that failed does not exist");
+                return;
+            }
+            String name = r.instance() == null ? from.instance() : r.instance();
+            if (!nameIsValid(in, OperationKind.restore, name)) {
+                return;
+            }
+            Instance old = instances.get(name);
+            if (old != null && busy(in, OperationKind.restore, old)) {
+                return;
+            }
+            boolean replace = Boolean.TRUE.equals(r.replace());
+            if (old != null && !replace && anyRuns(old)) {
+                reject(
+                        in,
+                        OperationKind.restore,
+                        name,
+                        ErrorCode.INSTANCE_EXISTS,
+                        "instance " + name + " exists and VMs of it run",
+                        "give the restarted instance another name, or ask for replace");
+                return;
+            }
+            NetworkSpec spec = from.manifest().layout().spec();
+            Map<String, String> wanted = r.placement() == null ? Map.of() : r.placement();
+            var placed = Placement.place(spec, wanted, candidates(old), hosts.keySet(), "/placement");
+            if (!placed.problems().isEmpty()) {
+                reject(in, OperationKind.restore, name, placed.problems());
+                return;
+            }
+            String id = Ids.operation(in.source(), in.requestId());
+            var layout = new InstanceLayout(name, spec, placed.parts(), vnis(id, spec));
+            List<String> clear = old == null ? List.of() : old.hosts();
+            var skipped = clear.stream().filter(h -> !agentAlive(h)).toList();
+            var op = newOperation(
+                    in,
+                    id,
+                    OperationKind.restore,
+                    name,
+                    from.checkpoint(),
+                    from.manifestKey(),
+                    null,
+                    layout,
+                    clear,
+                    skipped);
+            accept(op, new Instance(name, layout, id, id, null, null));
+            if (clear.isEmpty()) {
+                begin(op, new Pulling(span(Phases.PULL), Sorted.set(op.hosts())));
+            } else {
+                begin(op, new Clearing(span(Phases.CLEAR), minus(clear, skipped), Sorted.set(clear)));
+            }
+        }
+
+        void destroy(Input.Requested in, Request.Destroy d) {
+            Instance instance = known(in, OperationKind.destroy, d.instance());
+            if (instance == null || busy(in, OperationKind.destroy, instance)) {
+                return;
+            }
+            var gone = instance.hosts().stream().filter(h -> !agentAlive(h)).toList();
+            if (!gone.isEmpty() && !Boolean.TRUE.equals(d.force())) {
+                reject(
+                        in,
+                        OperationKind.destroy,
+                        instance.name(),
+                        gone.stream()
+                                .map(h -> new Problem(
+                                        ErrorCode.HOST_UNAVAILABLE,
+                                        "",
+                                        "host " + h + " has not been heard of lately",
+                                        "start its host agent, or ask for force to leave the host out"))
+                                .toList());
+                return;
+            }
+            String id = Ids.operation(in.source(), in.requestId());
+            var op = newOperation(
+                    in,
+                    id,
+                    OperationKind.destroy,
+                    instance.name(),
+                    null,
+                    null,
+                    null,
+                    instance.layout(),
+                    List.of(),
+                    gone);
+            accept(op, instance.busy(id));
+            begin(op, Destroying.begin(span(Phases.DESTROY), minus(op.hosts(), gone)));
+        }
+
+        Instance known(Input.Requested in, OperationKind kind, String name) {
+            Instance instance = name == null ? null : instances.get(name);
+            if (instance == null) {
+                reject(
+                        in,
+                        kind,
+                        name,
+                        ErrorCode.UNKNOWN_INSTANCE,
+                        "no instance " + name + " is known",
+                        "list the instances");
+            }
+            return instance;
+        }
+
+        boolean busy(Input.Requested in, OperationKind kind, Instance instance) {
+            if (instance.operation() == null) {
+                return false;
+            }
+            Operation at = operations.get(instance.operation());
+            reject(
+                    in,
+                    kind,
+                    instance.name(),
+                    ErrorCode.INSTANCE_BUSY,
+                    "operation " + instance.operation() + (at == null ? "" : " (" + at.kind() + ")")
+                            + " is at work on instance " + instance.name(),
+                    "ask again when it is over");
+            return true;
+        }
+
+        Operation newOperation(
+                Input.Requested in,
+                String id,
+                OperationKind kind,
+                String instance,
+                String checkpoint,
+                String manifestKey,
+                String label,
+                InstanceLayout layout,
+                List<String> clear,
+                List<String> skipped) {
+            return new Operation(
+                    id,
+                    kind,
+                    instance,
+                    in.requestId(),
+                    in.source(),
+                    in.trace(),
+                    now,
+                    checkpoint,
+                    manifestKey,
+                    label,
+                    layout,
+                    clear,
+                    skipped,
+                    Sorted.map(null),
+                    null);
+        }
+
+        void accept(Operation op, Instance instance) {
+            put(instance);
+            outward.add(accepted(op));
+        }
+
+        /** Hosts that may take VMs, with their RAM less what was promised since their last heartbeat. */
+        List<Placement.Candidate> candidates(Instance replaced) {
+            var list = new ArrayList<Placement.Candidate>();
+            for (HostInfo h : hosts.values()) {
+                if (!alive(h.host())) {
+                    continue;
+                }
+                long free = h.agent().memoryFreeBytes();
+                for (Instance i : instances.values()) {
+                    boolean leaves = replaced != null && i.name().equals(replaced.name());
+                    for (InstanceLayout.HostPart part : i.layout().hosts()) {
+                        if (!part.host().equals(h.host())) {
+                            continue;
+                        }
+                        for (String vm : part.vms()) {
+                            long bytes = i.layout().spec().vm(vm).memoryBytes();
+                            boolean counted = counted(h.agent(), i.name(), vm);
+                            Machine m = i.machines().get(vm);
+                            if (leaves && counted) {
+                                free += bytes;
+                            } else if (!leaves && !counted && (m == null || !m.dead())) {
+                                free -= bytes;
+                            }
+                        }
+                    }
+                }
+                list.add(new Placement.Candidate(h.host(), h.agent().underlay(), free));
+            }
+            return list;
+        }
+
+        /** Whether the heartbeat's free memory knows of the VM. */
+        boolean counted(Heartbeat.Agent agent, String instance, String vm) {
+            return agent.instances().stream()
+                    .filter(i -> i.instance().equals(instance))
+                    .flatMap(i -> i.vms().stream())
+                    .anyMatch(v -> v.vm().equals(vm) && !Instance.isDead(v));
+        }
+
+        SortedMap<String, Integer> vnis(String operation, NetworkSpec spec) {
+            Set<Integer> used = new TreeSet<>();
+            instances.values().forEach(i -> used.addAll(i.layout().vnis().values()));
+            return Vnis.choose(operation, spec, used, settings.firstVni(), settings.lastVni());
+        }
+
+        boolean alive(String host) {
+            HostInfo h = hosts.get(host);
+            return h != null && h.agentAlive(now, settings.alive()) && h.storageAlive(now, settings.alive());
+        }
+
+        boolean agentAlive(String host) {
+            HostInfo h = hosts.get(host);
+            return h != null && h.agentAlive(now, settings.alive());
+        }
+
+        Problem gone(String host) {
+            HostInfo h = hosts.get(host);
+            String what = h == null || !h.agentAlive(now, settings.alive()) ? "the agent" : "the storage service";
+            return new Problem(
+                    ErrorCode.HOST_UNAVAILABLE,
+                    "",
+                    what + " of host " + host + " has not been heard of lately",
+                    "start it; the host's VMs may still run");
+        }
+
+        boolean anyRuns(Instance i) {
+            return i.runningSince() != null
+                    && i.machines().values().stream().anyMatch(m -> !m.dead() && agentAlive(m.host()));
+        }
+
+        // ---- phases
+
+        Span span(String phase) {
+            return Span.of(now, settings.limit(phase));
+        }
+
+        /** Enters a state: journal, commands, event; goes on at once if there is nobody to wait for. */
+        void begin(Operation op, Active state) {
+            Operation next = op.in(state);
+            put(next);
+            outward.add(started(next, state));
+            var targets = new TreeSet<>(state.waiting());
+            if (state instanceof Destroying || state instanceof Clearing || state instanceof Undoing) {
+                targets.addAll(next.skipped()); // told too, in case they come back
+                targets.retainAll(touched(next));
+            }
+            if (!(state instanceof Writing)) { // its command was the cut's
+                send(next, targets);
+            }
+            if (state.waiting().isEmpty()) {
+                advance(next);
+            }
+        }
+
+        void send(Operation op, Collection<String> targets) {
+            for (String host : targets) {
+                outward.add(new Effect.Send(command(op, host), op.trace()));
+            }
+            sentAt = Sorted.with(sentAt, op.id(), now);
+        }
+
+        /** The command that a host has to answer in the operation's state. A function of the journalled operation. */
+        Command command(Operation op, String host) {
+            return switch ((Active) op.state()) {
+                case Deploying s -> new Command.Deploy(header(op, host, Phases.DEPLOY, 1), op.layout());
+                case Preparing s ->
+                    new Command.Prepare(
+                            header(op, host, Phases.PREPARE, 1),
+                            op.checkpoint(),
+                            s.nonce(),
+                            Math.toIntExact(settings.cutLimit().toMillis()));
+                case Cutting s -> new Command.Cut(header(op, host, Phases.CUT, 1), op.checkpoint(), s.startAtMicros());
+                case Writing s -> new Command.Cut(header(op, host, Phases.CUT, 1), op.checkpoint(), s.startAtMicros());
+                case Archiving s ->
+                    new Command.Archive(
+                            header(op, host, Phases.ARCHIVE, 1),
+                            op.checkpoint(),
+                            op.layout().part(host).vms());
+                case Committing s -> new Command.Commit(header(op, host, Phases.COMMIT, 1), s.manifest());
+                case Clearing s -> new Command.Destroy(header(op, host, Phases.DESTROY, 1));
+                case Pulling s ->
+                    new Command.Pull(
+                            header(op, host, Phases.PULL, 1),
+                            op.checkpoint(),
+                            op.manifestKey(),
+                            op.layout().part(host).vms());
+                case Loading s -> new Command.Load(header(op, host, Phases.LOAD, 1), op.checkpoint(), op.layout());
+                case Resuming s ->
+                    new Command.Resume(header(op, host, Phases.RESUME, 1), op.checkpoint(), s.startAtMicros());
+                case Destroying s -> new Command.Destroy(header(op, host, Phases.DESTROY, 1));
+                case Aborting s ->
+                    new Command.Abort(
+                            header(op, host, Phases.ABORT, 1),
+                            op.checkpoint(),
+                            s.cause().code() + " in phase " + s.cause().phase());
+                case Undoing s -> new Command.Destroy(header(op, host, Phases.DESTROY, s.attempt()));
+            };
+        }
+
+        Command.Header header(Operation op, String host, String phase, int attempt) {
+            return new Command.Header(op.id(), op.instance(), host, phase, attempt, epoch);
+        }
+
+        /** Every answer is here: the next phase, or the end. */
+        void advance(Operation before) {
+            var active = (Active) before.state();
+            Operation op = before.phaseDone(
+                    active.phase(),
+                    Duration.between(active.span().startedAt(), now).toMillis());
+            if (active instanceof Destroying d && !d.failures().isEmpty()) {
+                destroyFailed(op, d);
+                return;
+            }
+            outward.add(done(op, active.phase()));
+            switch (active) {
+                case Deploying s -> {
+                    if (!deadOnArrival(op, s.vms())) {
+                        runs(op, s.vms());
+                        end(
+                                op,
+                                Completed.of(
+                                        now,
+                                        new PublicEvent.DeployCompleted(
+                                                op.id(),
+                                                op.instance(),
+                                                placement(op.layout()),
+                                                s.vms().values().stream()
+                                                        .flatMap(List::stream)
+                                                        .toList(),
+                                                millisSince(op.acceptedAt()))));
+                    }
+                }
+                case Preparing s -> {
+                    if (!deadOnArrival(op, s.machines())) {
+                        begin(op, s.cut(span(Phases.CUT), op.hosts(), micros(now.plus(settings.cutLead()))));
+                    }
+                }
+                case Cutting s -> begin(op, s.write(span(Phases.WRITE)));
+                case Writing s -> begin(op, s.archive(span(Phases.ARCHIVE)));
+                case Archiving s ->
+                    begin(op, s.commit(span(Phases.COMMIT), op.hosts().getFirst(), manifest(op, s)));
+                case Committing s -> throw new IllegalStateException("a commit ends by its report");
+                case Clearing s -> begin(op, s.pull(span(Phases.PULL), op.hosts()));
+                case Pulling s -> begin(op, s.load(span(Phases.LOAD), op.hosts()));
+                case Loading s ->
+                    begin(op, s.resume(span(Phases.RESUME), op.hosts(), micros(now.plus(settings.cutLead()))));
+                case Resuming s -> {
+                    if (!deadOnArrival(op, s.vms())) {
+                        runs(op, s.vms());
+                        end(
+                                op,
+                                Completed.of(
+                                        now,
+                                        new PublicEvent.RestoreCompleted(
+                                                op.id(),
+                                                op.instance(),
+                                                op.checkpoint(),
+                                                placement(op.layout()),
+                                                op.phases(),
+                                                millisSince(op.acceptedAt()))));
+                    }
+                }
+                case Destroying s -> {
+                    forgetInstance(op.instance());
+                    end(
+                            op,
+                            Completed.of(
+                                    now,
+                                    new PublicEvent.DestroyCompleted(
+                                            op.id(), op.instance(), millisSince(op.acceptedAt()))));
+                }
+                case Aborting s -> retreated(op, s.cause());
+                case Undoing s -> retreated(op, s.cause());
+            }
+        }
+
+        /** A host answered that its VMs are there, but one has ended. */
+        boolean deadOnArrival(Operation op, SortedMap<String, List<VmState>> states) {
+            for (var e : states.entrySet()) {
+                for (VmState s : e.getValue()) {
+                    if (Instance.isDead(s)) {
+                        fail(op, vmDead(e.getKey(), s.vm(), s.reason()));
+                        return true;
+                    }
+                }
+            }
+            return false;
+        }
+
+        void runs(Operation op, SortedMap<String, List<VmState>> states) {
+            var machines = new TreeMap<String, Machine>();
+            states.forEach((host, list) -> list.forEach(s -> machines.put(s.vm(), Machine.of(host, s, now))));
+            put(new Instance(op.instance(), op.layout(), op.id(), op.id(), now, machines));
+        }
+
+        CheckpointManifest manifest(Operation op, Archiving s) {
+            return new CheckpointManifest(
+                    1,
+                    op.checkpoint(),
+                    op.instance(),
+                    op.label(),
+                    instant(s.startAtMicros()),
+                    op.layout(),
+                    s.archived().values().stream()
+                            .flatMap(a -> a.vms().stream())
+                            .toList(),
+                    s.machines().values().stream().flatMap(List::stream).toList(),
+                    new CutFigures(List.copyOf(s.cuts().values())));
+        }
+
+        /** The operation is over: outcome, and the instance is free. */
+        void end(Operation op, Ended state) {
+            Operation next = op.in(state);
+            put(next);
+            sentAt = Sorted.without(sentAt, op.id());
+            Instance instance = instances.get(op.instance());
+            if (instance != null && op.id().equals(instance.operation())) {
+                put(instance.free());
+            }
+            outward.addAll(outcome(next));
+        }
+
+        // ---- failure
+
+        /** Gives the operation up: the hosts are brought back first. */
+        void fail(Operation op, HostFailure failure) {
+            fail(
+                    op,
+                    new Cause(
+                            op.state().phase(),
+                            failure.code(),
+                            (failure.host() == null ? "" : "host " + failure.host() + ": ") + failure.message(),
+                            failure.remedy(),
+                            failure.host() == null ? List.of() : List.of(failure)));
+        }
+
+        void fail(Operation op, Cause cause) {
+            switch (op.kind()) {
+                case checkpoint -> begin(op, new Aborting(span(Phases.ABORT), Sorted.set(op.hosts()), cause));
+                case deploy, restore -> {
+                    var all = touched(op);
+                    begin(
+                            op,
+                            new Undoing(
+                                    span(Phases.UNDO),
+                                    minus(all, op.skipped()),
+                                    Sorted.set(all),
+                                    op.clear().isEmpty() ? 1 : 2,
+                                    cause));
+                }
+                case destroy -> throw new IllegalStateException("a destroy collects its failures");
+            }
+        }
+
+        /** Every host that has or had something of the instance. */
+        Set<String> touched(Operation op) {
+            var all = new TreeSet<>(op.hosts());
+            all.addAll(op.clear());
+            return all;
+        }
+
+        /** Brought back: the operation has failed. */
+        void retreated(Operation op, Cause cause) {
+            if (op.kind() != OperationKind.checkpoint) {
+                forgetInstance(op.instance());
+            }
+            HostFailure root = cause.hosts().stream()
+                    .min(Comparator.comparingInt(h -> rank(h.code())))
+                    .filter(h -> rank(h.code()) < rank(cause.code()))
+                    .orElse(null);
+            var failed = new PublicEvent.Failed(
+                    op.id(),
+                    op.kind(),
+                    op.instance(),
+                    cause.phase(),
+                    root == null ? cause.code() : root.code(),
+                    root == null ? cause.message() : "host " + root.host() + ": " + root.message(),
+                    root == null ? cause.remedy() : root.remedy(),
+                    cause.hosts());
+            end(op, new Failed(now, false, failed));
+        }
+
+        /** Codes that only say that another part failed come after those that say what did. */
+        static int rank(ErrorCode code) {
+            return switch (code) {
+                case ABORTED -> 2;
+                case COOKIE_MISSING, PHASE_TIMEOUT -> 1;
+                default -> 0;
+            };
+        }
+
+        void destroyFailed(Operation op, Destroying d) {
+            var failedHosts = d.failures().stream().map(HostFailure::host).toList();
+            Instance instance = instances.get(op.instance());
+            for (Machine m : instance.machines().values()) {
+                if (!m.dead() && !failedHosts.contains(m.host())) {
+                    instance = instance.with(m.died("destroyed", now));
+                }
+            }
+            put(instance);
+            HostFailure first = d.failures().getFirst();
+            end(
+                    op,
+                    new Failed(
+                            now,
+                            false,
+                            new PublicEvent.Failed(
+                                    op.id(),
+                                    op.kind(),
+                                    op.instance(),
+                                    Phases.DESTROY,
+                                    first.code(),
+                                    "host " + first.host() + ": " + first.message(),
+                                    first.remedy(),
+                                    d.failures())));
+        }
+
+        HostFailure vmDead(String host, String vm, String reason) {
+            return new HostFailure(
+                    host,
+                    ErrorCode.VM_DEAD,
+                    "VM " + vm + " has ended" + (reason == null ? "" : ": " + reason),
+                    "see the VM's qemu.log and console.log in the instance's state folder on the host");
+        }
+
+        /** A host did not answer: its failure, and in a retreat no more waiting for it. */
+        void unanswered(Operation op, HostFailure failure) {
+            switch ((Active) op.state()) {
+                case Destroying s -> settle(op, s.failed(failure));
+                case Forward s -> fail(op, failure);
+                case Aborting s -> settle(op, s.because(s.cause().with(failure)).aborted(failure.host()));
+                case Undoing s -> settle(op, s.because(s.cause().with(failure)).destroyed(failure.host()));
+            }
+        }
+
+        /** Journals a state with one answer more, and goes on if it was the last. */
+        void settle(Operation op, Active state) {
+            Operation next = op.in(state);
+            put(next);
+            if (state.waiting().isEmpty()) {
+                advance(next);
+            }
+        }
+
+        // ---- reports
+
+        void reported(Report report) {
+            Report.Header h = report.header();
+            Operation op = operations.get(h.operation());
+            if (op == null || !(op.state() instanceof Active state)) {
+                return; // trimmed, never ours, or late: nothing hangs on it
+            }
+            switch (report) {
+                case Report.Progress p -> progress(op, p);
+                case Report.Failed f -> reportedFailed(op, state, f);
+                case Report.Deployed r
+                when state instanceof Deploying s && waits(s, h) -> settle(op, s.deployed(h.host(), r.vms()));
+                case Report.Prepared r
+                when state instanceof Preparing s && waits(s, h) -> settle(op, s.prepared(h.host(), r.vms()));
+                case Report.CutDone r
+                when state instanceof Cutting s && waits(s, h) -> settle(op, s.done(h.host(), r.figures()));
+                case Report.Written r
+                when state instanceof Cutting s
+                        && op.hosts().contains(h.host())
+                        && !s.written().containsKey(h.host()) -> settle(op, s.written(h.host(), r.images()));
+                case Report.Written r
+                when state instanceof Writing s && waits(s, h) -> settle(op, s.written(h.host(), r.images()));
+                case Report.Archived r
+                when state instanceof Archiving s && waits(s, h) ->
+                    settle(op, s.archived(h.host(), new HostArchive(r.vms(), r.figures())));
+                case Report.Committed r when state instanceof Committing s && waits(s, h) -> committed(op, s, r);
+                case Report.Pulled r when state instanceof Pulling s && waits(s, h) -> settle(op, s.pulled(h.host()));
+                case Report.Loaded r when state instanceof Loading s && waits(s, h) -> settle(op, s.loaded(h.host()));
+                case Report.Resumed r
+                when state instanceof Resuming s && waits(s, h) -> settle(op, s.resumed(h.host(), r.vms()));
+                case Report.Destroyed r
+                when state instanceof Clearing s && waits(s, h) && h.attempt() == 1 ->
+                    settle(op, s.destroyed(h.host()));
+                case Report.Destroyed r
+                when state instanceof Undoing s && waits(s, h) && h.attempt() == s.attempt() ->
+                    settle(op, s.destroyed(h.host()));
+                case Report.Destroyed r
+                when state instanceof Destroying s && waits(s, h) -> settle(op, s.destroyed(h.host()));
+                case Report.Aborted r
+                when state instanceof Aborting s && waits(s, h) -> settle(op, s.aborted(h.host()));
+                default -> {
+                    // a repeat, or of a phase that is over
+                }
+            }
+        }
+
+        boolean waits(Active state, Report.Header h) {
+            return state.waiting().contains(h.host());
+        }
+
+        void committed(Operation op, Committing s, Report.Committed r) {
+            Operation over = op.phaseDone(
+                    Phases.COMMIT, Duration.between(s.span().startedAt(), now).toMillis());
+            outward.add(done(over, Phases.COMMIT));
+            var manifest = s.manifest();
+            var entry = new CheckpointView(
+                    op.checkpoint(),
+                    op.instance(),
+                    op.label(),
+                    manifest.takenAt(),
+                    op.id(),
+                    r.manifestKey(),
+                    r.manifestSha256(),
+                    manifest);
+            checkpoints = Sorted.with(checkpoints, entry.checkpoint(), entry);
+            outward.add(new Effect.Catalog(entry));
+            end(
+                    over,
+                    s.complete(
+                            now,
+                            new PublicEvent.CheckpointCompleted(
+                                    op.id(),
+                                    op.instance(),
+                                    op.checkpoint(),
+                                    r.manifestKey(),
+                                    r.manifestSha256(),
+                                    manifest.cut(),
+                                    s.archive(),
+                                    manifest.takenAt(),
+                                    millisSince(op.acceptedAt())),
+                            entry));
+        }
+
+        void reportedFailed(Operation op, Active state, Report.Failed f) {
+            Report.Header h = f.header();
+            var failure = new HostFailure(h.host(), f.code(), f.message(), f.remedy());
+            switch (state) {
+                case Destroying s when waits(s, h) -> unanswered(op, failure);
+                case Aborting s when h.phase().equals(Phases.ABORT) && waits(s, h) -> unanswered(op, failure);
+                case Undoing s
+                when h.phase().equals(Phases.DESTROY) && h.attempt() == s.attempt() && waits(s, h) ->
+                    unanswered(op, failure);
+                case Retreat s
+                when !h.phase().equals(Phases.ABORT) && !h.phase().equals(Phases.DESTROY) -> {
+                    var more = s.cause().with(failure); // what peers had to say of the same failure
+                    if (!more.equals(s.cause())) {
+                        put(op.in(s.because(more)));
+                    }
+                }
+                case Clearing s when h.phase().equals(Phases.DESTROY) && waits(s, h) -> fail(op, failure);
+                case Cutting s when ofCut(h) && op.hosts().contains(h.host()) -> fail(op, failure);
+                case Writing s when ofCut(h) && op.hosts().contains(h.host()) -> fail(op, failure);
+                case Forward s when h.phase().equals(s.phase()) && waits(s, h) -> fail(op, failure);
+                default -> {
+                    // of a phase that is over
+                }
+            }
+        }
+
+        boolean ofCut(Report.Header h) {
+            return h.phase().equals(Phases.CUT) || h.phase().equals(Phases.WRITE);
+        }
+
+        void progress(Operation op, Report.Progress p) {
+            outward.add(new Effect.Publish(
+                    p.header().id(),
+                    op.id(),
+                    new PublicEvent.Progressed(
+                            op.id(),
+                            op.kind(),
+                            op.instance(),
+                            p.header().phase(),
+                            p.header().host(),
+                            "progressing",
+                            p.done(),
+                            p.total()),
+                    op.trace()));
+        }
+
+        // ---- heartbeats
+
+        void beat(Heartbeat beat, Instant sent) {
+            Instant at = sent.isAfter(now) ? now : sent;
+            HostInfo before = hosts.getOrDefault(beat.host(), HostInfo.unknown(beat.host()));
+            if (beat instanceof Heartbeat.Agent && before.agentSeen() != null && at.isBefore(before.agentSeen())) {
+                return; // older than what is known
+            }
+            hosts = Sorted.with(hosts, beat.host(), before.seen(beat, at));
+            if (beat instanceof Heartbeat.Agent agent) {
+                for (Instance instance : List.copyOf(instances.values())) {
+                    instance.layout().hosts().stream()
+                            .filter(p -> p.host().equals(agent.host()))
+                            .forEach(p -> watch(instance.name(), p, agent, at));
+                }
+            }
+        }
+
+        /** Looks for VMs of an instance that ended on a host. */
+        void watch(String name, InstanceLayout.HostPart part, Heartbeat.Agent agent, Instant at) {
+            var listed = agent.instances().stream()
+                    .filter(i -> i.instance().equals(name))
+                    .flatMap(i -> i.vms().stream())
+                    .toList();
+            for (String vm : part.vms()) {
+                Instance instance = instances.get(name);
+                Operation op =
+                        instance == null || instance.operation() == null ? null : operations.get(instance.operation());
+                if (instance == null) {
+                    return;
+                }
+                VmState seen = listed.stream()
+                        .filter(s -> s.vm().equals(vm))
+                        .findFirst()
+                        .orElse(null);
+                if (op != null && op.state() instanceof Resuming r) {
+                    if (seen != null
+                            && Instance.isDead(seen)
+                            && at.isAfter(r.span().startedAt())) {
+                        fail(op, vmDead(part.host(), vm, seen.reason()));
+                    }
+                    continue;
+                }
+                Machine machine = instance.machines().get(vm);
+                if (instance.runningSince() == null
+                        || machine == null
+                        || machine.dead()
+                        || (op != null && op.kind() != OperationKind.checkpoint)) {
+                    continue;
+                }
+                boolean ended = seen != null && Instance.isDead(seen) && at.isAfter(instance.runningSince());
+                boolean vanished =
+                        seen == null && at.isAfter(instance.runningSince().plus(settings.settle()));
+                if (ended || vanished) {
+                    died(instance, machine, ended ? seen.reason() : "the host no longer has it", op);
+                }
+            }
+        }
+
+        void died(Instance instance, Machine machine, String reason, Operation op) {
+            Machine dead = machine.died(reason, now);
+            put(instance.with(dead));
+            outward.add(exited(instance, dead));
+            if (op == null) {
+                return;
+            }
+            boolean spoilt =
+                    switch (op.state()) {
+                        case Preparing s -> true;
+                        case Cutting s -> !s.written().containsKey(machine.host());
+                        case Writing s -> s.waiting().contains(machine.host());
+                        default -> false;
+                    };
+            if (spoilt) {
+                fail(op, vmDead(machine.host(), machine.vm(), reason));
+            }
+        }
+
+        // ---- time, recovery, forgetting
+
+        void tick() {
+            if (since == null) {
+                since = now;
+            }
+            for (Operation known : List.copyOf(operations.values())) {
+                if (known.state() instanceof Active state) {
+                    tick(known, state);
+                }
+            }
+        }
+
+        void tick(Operation op, Active state) {
+            if (!now.isBefore(state.span().deadline())) {
+                for (String host : state.waiting()) {
+                    if (!stillWaits(op, host)) {
+                        break; // a forward phase is given up as a whole
+                    }
+                    unanswered(operations.get(op.id()), timeout(state, host));
+                }
+                return;
+            }
+            for (String host : state.waiting()) {
+                if (lost(state, host)) {
+                    unanswered(
+                            op,
+                            new HostFailure(
+                                    host,
+                                    ErrorCode.HOST_UNAVAILABLE,
+                                    "not heard of for " + settings.lost().toSeconds() + " s in phase " + state.phase(),
+                                    "start its host agent and storage service"));
+                    return;
+                }
+            }
+            Instant sent = sentAt.get(op.id());
+            if (sent == null || !sent.plus(settings.resend()).isAfter(now)) {
+                send(op, state.waiting());
+            }
+        }
+
+        boolean stillWaits(Operation op, String host) {
+            return operations.get(op.id()).state() instanceof Active now1
+                    && now1.phase().equals(op.state().phase())
+                    && now1.waiting().contains(host);
+        }
+
+        HostFailure timeout(Active state, String host) {
+            return new HostFailure(
+                    host,
+                    ErrorCode.PHASE_TIMEOUT,
+                    "no answer in phase " + state.phase() + " within "
+                            + Duration.between(state.span().startedAt(), now).toSeconds() + " s",
+                    "see the log of the host's "
+                            + (ofStorage(state) ? "storage service" : "agent")
+                            + "; the limit is holdfast.coordinator.limits." + state.phase());
+        }
+
+        boolean ofStorage(Active state) {
+            return state instanceof Archiving || state instanceof Committing || state instanceof Pulling;
+        }
+
+        boolean lost(Active state, String host) {
+            HostInfo h = hosts.get(host);
+            Instant seen = h == null ? null : ofStorage(state) ? h.storageSeen() : h.agentSeen();
+            Instant from = since == null ? now : since;
+            if (seen != null && seen.isAfter(from)) {
+                from = seen;
+            }
+            if (state.span().startedAt().isAfter(from)) {
+                from = seen == null ? state.span().startedAt() : from;
+            }
+            return from.plus(settings.lost()).isBefore(now);
+        }
+
+        void recovered() {
+            since = now;
+            for (Operation op : List.copyOf(operations.values())) {
+                switch (op.state()) {
+                    case Active state -> {
+                        Instant least = now.plus(RECOVERY_GRACE);
+                        Operation next = op;
+                        if (state.span().deadline().isBefore(least)) {
+                            next = op.in(state.within(new Span(state.span().startedAt(), least)));
+                            put(next);
+                        }
+                        repeatEvents(next);
+                        send(next, state.waiting());
+                    }
+                    case Ended ended -> {
+                        if (!ended.announced()) {
+                            repeatEvents(op);
+                        }
+                    }
+                }
+            }
+            for (Instance instance : instances.values()) {
+                for (Machine m : instance.machines().values()) {
+                    if (m.dead() && m.diedAt().plusSeconds(60).isAfter(now) && !"destroyed".equals(m.reason())) {
+                        outward.add(exited(instance, m));
+                    }
+                }
+            }
+        }
+
+        void announced(String id) {
+            Operation op = operations.get(id);
+            if (op == null || !(op.state() instanceof Ended ended) || ended.announced()) {
+                return;
+            }
+            put(op.in(ended.asAnnounced()));
+            var over = operations.values().stream()
+                    .filter(o -> o.state() instanceof Ended e && e.announced())
+                    .sorted(Comparator.comparing((Operation o) -> ((Ended) o.state()).endedAt())
+                            .thenComparing(Operation::id))
+                    .toList();
+            over.stream()
+                    .limit(Math.max(0, over.size() - settings.keptOperations()))
+                    .forEach(o -> forgetOperation(o.id()));
+        }
+
+        // ---- events
+
+        Effect.Publish accepted(Operation op) {
+            return new Effect.Publish(
+                    op.id() + "/accepted",
+                    op.id(),
+                    new PublicEvent.Accepted(
+                            op.id(), op.kind(), op.instance(), op.requestId(), op.requestSource(), op.checkpoint()),
+                    op.trace());
+        }
+
+        Effect.Publish started(Operation op, Active state) {
+            return progressed(op, state.phase(), "started");
+        }
+
+        Effect.Publish done(Operation op, String phase) {
+            return progressed(op, phase, "done");
+        }
+
+        Effect.Publish progressed(Operation op, String phase, String what) {
+            return new Effect.Publish(
+                    op.id() + "/" + phase + "/" + what,
+                    op.id(),
+                    new PublicEvent.Progressed(op.id(), op.kind(), op.instance(), phase, null, what, null, null),
+                    op.trace());
+        }
+
+        Effect.Publish exited(Instance instance, Machine m) {
+            return new Effect.Publish(
+                    instance.madeBy() + "/" + m.vm() + "/exited",
+                    null,
+                    new PublicEvent.VmExited(instance.name(), m.vm(), m.host(), m.reason()),
+                    Map.of());
+        }
+
+        List<Effect> outcome(Operation op) {
+            var ended = (Ended) op.state();
+            return List.of(new Effect.Publish(op.id() + "/ended", op.id(), ended.outcome(), op.trace()));
+        }
+
+        /** What was told of an operation, told again with the same ids. */
+        void repeatEvents(Operation op) {
+            outward.add(accepted(op));
+            for (String phase : op.phases().keySet()) {
+                outward.add(done(op, phase));
+            }
+            switch (op.state()) {
+                case Active state -> outward.add(started(op, state));
+                case Completed c -> {
+                    if (c.entry() != null) {
+                        checkpoints = Sorted.with(checkpoints, c.entry().checkpoint(), c.entry());
+                        outward.add(new Effect.Catalog(c.entry()));
+                    }
+                    outward.addAll(outcome(op));
+                }
+                case Failed f -> outward.addAll(outcome(op));
+            }
+        }
+
+        // ---- small things
+
+        long millisSince(Instant from) {
+            return Duration.between(from, now).toMillis();
+        }
+    }
+
+    private static Map<String, String> placement(InstanceLayout layout) {
+        var map = new TreeMap<String, String>();
+        layout.hosts().forEach(p -> p.vms().forEach(v -> map.put(v, p.host())));
+        return map;
+    }
+
+    private static java.util.SortedSet<String> minus(Collection<String> all, Collection<String> less) {
+        var set = new TreeSet<>(all);
+        set.removeAll(less);
+        return Sorted.set(set);
+    }
+
+    static long micros(Instant t) {
+        return Math.addExact(Math.multiplyExact(t.getEpochSecond(), 1_000_000L), t.getNano() / 1000);
+    }
+
+    static Instant instant(long micros) {
+        return Instant.ofEpochSecond(Math.floorDiv(micros, 1_000_000L), Math.floorMod(micros, 1_000_000L) * 1000L);
+    }
+}

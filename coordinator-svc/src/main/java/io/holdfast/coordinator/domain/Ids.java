@@ -1,0 +1,45 @@
+package io.holdfast.coordinator.domain;
+
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.util.HexFormat;
+import java.util.Locale;
+import java.util.regex.Pattern;
+
+/** Deterministic ids and the form of names. */
+public final class Ids {
+    private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?");
+    private static final DateTimeFormatter CHECKPOINT_TIME =
+            DateTimeFormatter.ofPattern("yyyyMMdd't'HHmmss'z'", Locale.ROOT).withZone(ZoneOffset.UTC);
+
+    private Ids() {}
+
+    /** The operation of a request: the same for every repeat of the request. */
+    public static String operation(String source, String requestId) {
+        return "op-" + sha256(source + "\n" + requestId).substring(0, 16);
+    }
+
+    /** The checkpoint that an operation accepted at that time makes. */
+    public static String checkpoint(String operation, Instant acceptedAt) {
+        return "cp-" + CHECKPOINT_TIME.format(acceptedAt) + "-" + operation.substring(3, 9);
+    }
+
+    /** Whether a text is safe as a name of an instance, VM, host, checkpoint, path element or command word. */
+    public static boolean isName(String text) {
+        return text != null && NAME.matcher(text).matches();
+    }
+
+    /** SHA-256 in lower-case hex. */
+    static String sha256(String text) {
+        try {
+            return HexFormat.of()
+                    .formatHex(MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8)));
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every JDK has SHA-256", e);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+package io.holdfast.coordinator.domain;
+
+/** Names of the phases, as events, reports, configuration and metrics show them. */
+public final class Phases {
+    public static final String DEPLOY = "deploy";
+    public static final String PREPARE = "prepare";
+    public static final String CUT = "cut";
+    public static final String WRITE = "write";
+    public static final String ARCHIVE = "archive";
+    public static final String COMMIT = "commit";
+    public static final String CLEAR = "clear";
+    public static final String PULL = "pull";
+    public static final String LOAD = "load";
+    public static final String RESUME = "resume";
+    public static final String DESTROY = "destroy";
+    public static final String ABORT = "abort";
+    public static final String UNDO = "undo";
+
+    private Phases() {}
+}

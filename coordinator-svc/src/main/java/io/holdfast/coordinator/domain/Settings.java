@@ -1,0 +1,68 @@
+package io.holdfast.coordinator.domain;
+
+import java.time.Duration;
+import java.util.Map;
+
+/**
+ * What the decisions depend on besides state and input.
+ *
+ * @param cutLead how far ahead of the decision a cut (or a restart's common start) is set
+ * @param cutLimit longest time that VMs may stand still in a cut
+ * @param alive a host counts as alive that long after its last heartbeat
+ * @param lost an operation gives a host up that long after its last heartbeat
+ * @param settle heartbeats say nothing about missing VMs until that long after the instance began to run
+ * @param resend commands without an answer are sent again at that interval, with the same id
+ * @param keptOperations finished operations beyond that many are forgotten, oldest first
+ * @param firstVni lowest VXLAN network identifier to use
+ * @param lastVni highest VXLAN network identifier to use
+ * @param defaultLimit time limit of a phase that {@code limits} does not name
+ * @param limits phase name to its time limit
+ */
+public record Settings(
+        Duration cutLead,
+        Duration cutLimit,
+        Duration alive,
+        Duration lost,
+        Duration settle,
+        Duration resend,
+        int keptOperations,
+        int firstVni,
+        int lastVni,
+        Duration defaultLimit,
+        Map<String, Duration> limits) {
+    public Settings {
+        limits = Map.copyOf(limits);
+        if (firstVni < 1 || lastVni > 0xFFFFFF || firstVni > lastVni) {
+            throw new IllegalArgumentException("VNI range " + firstVni + " to " + lastVni + " is not in 1 to 16777215");
+        }
+    }
+
+    /** The defaults, as the configuration has them too. */
+    public static Settings defaults() {
+        return new Settings(
+                Duration.ofMillis(300),
+                Duration.ofMillis(1000),
+                Duration.ofSeconds(5),
+                Duration.ofSeconds(30),
+                Duration.ofSeconds(5),
+                Duration.ofSeconds(5),
+                1000,
+                10_000,
+                16_000_000,
+                Duration.ofMinutes(2),
+                Map.of(
+                        Phases.PREPARE, Duration.ofSeconds(30),
+                        Phases.CUT, Duration.ofSeconds(30),
+                        Phases.WRITE, Duration.ofMinutes(10),
+                        Phases.ARCHIVE, Duration.ofHours(1),
+                        Phases.COMMIT, Duration.ofMinutes(2),
+                        Phases.PULL, Duration.ofHours(1),
+                        Phases.LOAD, Duration.ofMinutes(10),
+                        Phases.ABORT, Duration.ofMinutes(1)));
+    }
+
+    /** Time limit of a phase. */
+    public Duration limit(String phase) {
+        return limits.getOrDefault(phase, defaultLimit);
+    }
+}
