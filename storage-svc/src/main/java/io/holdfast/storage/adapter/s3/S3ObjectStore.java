@@ -1,0 +1,352 @@
+package io.holdfast.storage.adapter.s3;
+
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.StorageException;
+import io.minio.BucketExistsArgs;
+import io.minio.GetObjectArgs;
+import io.minio.GetObjectResponse;
+import io.minio.ListObjectsArgs;
+import io.minio.MakeBucketArgs;
+import io.minio.MinioClient;
+import io.minio.PutObjectArgs;
+import io.minio.Result;
+import io.minio.StatObjectArgs;
+import io.minio.errors.ErrorResponseException;
+import io.minio.errors.InsufficientDataException;
+import io.minio.errors.InternalException;
+import io.minio.errors.InvalidResponseException;
+import io.minio.errors.MinioException;
+import io.minio.errors.ServerException;
+import io.minio.errors.XmlParserException;
+import io.minio.messages.Item;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.security.GeneralSecurityException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import okhttp3.ConnectionPool;
+import okhttp3.Dispatcher;
+import okhttp3.OkHttpClient;
+import okhttp3.Protocol;
+import org.jboss.logging.Logger;
+
+/** Any S3 server, through minio-java. Uses put, get with ranges, head and list only. Thread-safe. */
+public final class S3ObjectStore implements ObjectStore, AutoCloseable {
+    private static final Logger LOG = Logger.getLogger(S3ObjectStore.class);
+    private static final Set<String> ABSENT = Set.of("NoSuchKey", "NotFound", "NoSuchObject");
+    private static final Set<String> TRANSIENT = Set.of(
+            "SlowDown",
+            "SlowDownRead",
+            "SlowDownWrite",
+            "RequestTimeout",
+            "InternalError",
+            "ServiceUnavailable",
+            "Throttling",
+            "OperationAborted",
+            "XMinioServerNotInitialized");
+    private static final int MIN_PART = 5 * 1024 * 1024;
+
+    /**
+     * Where the bucket is.
+     *
+     * @param endpoint URL of the server
+     * @param retryTime how long transient errors are tried again
+     */
+    public record Access(
+            String endpoint, String region, String accessKey, String secretKey, String bucket, Duration retryTime) {}
+
+    private final Access access;
+    private final OkHttpClient http;
+    private final MinioClient client;
+
+    public S3ObjectStore(Access access) {
+        this.access = access;
+        Dispatcher dispatcher = new Dispatcher();
+        dispatcher.setMaxRequests(64);
+        dispatcher.setMaxRequestsPerHost(64);
+        http = new OkHttpClient.Builder()
+                .connectTimeout(Duration.ofSeconds(5))
+                .readTimeout(Duration.ofSeconds(30))
+                .writeTimeout(Duration.ofSeconds(30))
+                .protocols(List.of(Protocol.HTTP_1_1))
+                .dispatcher(dispatcher)
+                .connectionPool(new ConnectionPool(16, 1, TimeUnit.MINUTES))
+                .build();
+        client = MinioClient.builder()
+                .endpoint(access.endpoint())
+                .region(access.region())
+                .credentials(access.accessKey(), access.secretKey())
+                .httpClient(http)
+                .build();
+    }
+
+    /** A call of the server. */
+    private interface Call<T> {
+        T call() throws MinioException, IOException, GeneralSecurityException, StorageException;
+    }
+
+    @Override
+    public void put(String key, byte[] data, int offset, int length) throws StorageException {
+        retry(key, () -> {
+            upload(key, data, offset, length, Map.of());
+            return null;
+        });
+    }
+
+    private void upload(String key, byte[] data, int offset, int length, Map<String, String> headers)
+            throws MinioException, IOException, GeneralSecurityException {
+        client.putObject(PutObjectArgs.builder().bucket(access.bucket()).object(key).stream(
+                        new ByteArrayInputStream(data, offset, length), length, Math.max(length, MIN_PART))
+                .headers(headers)
+                .contentType(key.endsWith(".json") ? "application/json" : "application/octet-stream")
+                .build());
+    }
+
+    @Override
+    public boolean putIfAbsent(String key, byte[] data) throws StorageException {
+        // looked for first, for servers that take the header and ignore it
+        if (size(key).isPresent()) {
+            return false;
+        }
+        return retry(key, () -> {
+            try {
+                upload(key, data, 0, data.length, Map.of("If-None-Match", "*"));
+                return true;
+            } catch (ErrorResponseException e) {
+                int status = e.response().code();
+                if (status == 412 || status == 409) {
+                    return false;
+                }
+                if (status == 501) {
+                    LOG.warnf("event=no-conditional-put key=%s consequence=\"looked first instead\"", key);
+                    upload(key, data, 0, data.length, Map.of());
+                    return true;
+                }
+                throw e;
+            }
+        });
+    }
+
+    @Override
+    public byte[] get(String key, long limit) throws StorageException {
+        return retry(key, () -> {
+            try (GetObjectResponse in = open(GetObjectArgs.builder(), key)) {
+                String length = in.headers().get("Content-Length");
+                long told = length == null ? -1 : Long.parseLong(length);
+                if (told > limit) {
+                    throw tooLarge(key, limit);
+                }
+                byte[] data = in.readNBytes((int) Math.min(Integer.MAX_VALUE - 16, limit));
+                if (in.read() >= 0) {
+                    throw tooLarge(key, limit);
+                }
+                if (told >= 0 && data.length != told) {
+                    throw new IOException("the connection ended early");
+                }
+                return data;
+            }
+        });
+    }
+
+    private static StorageException tooLarge(String key, long limit) {
+        return StorageException.corrupt(key, "is larger than the limit of " + limit + " bytes");
+    }
+
+    private GetObjectResponse open(GetObjectArgs.Builder args, String key)
+            throws MinioException, IOException, GeneralSecurityException, StorageException {
+        try {
+            return client.getObject(args.bucket(access.bucket()).object(key).build());
+        } catch (ErrorResponseException e) {
+            if (ABSENT.contains(e.errorResponse().code())) {
+                throw StorageException.corrupt(key, "is missing");
+            }
+            if (e.response().code() == 416) {
+                throw StorageException.corrupt(key, "is shorter than it must be");
+            }
+            throw e;
+        }
+    }
+
+    @Override
+    public void getRange(String key, long offset, byte[] into, int at, int length) throws StorageException {
+        retry(key, () -> {
+            try (GetObjectResponse in =
+                    open(GetObjectArgs.builder().offset(offset).length((long) length), key)) {
+                int n = in.readNBytes(into, at, length);
+                if (n < length) {
+                    String told = in.headers().get("Content-Length");
+                    if (told != null && Long.parseLong(told) == n) {
+                        throw StorageException.corrupt(key, "is shorter than it must be");
+                    }
+                    throw new IOException("the connection ended early");
+                }
+                drain(in);
+                return null;
+            }
+        });
+    }
+
+    /** Reads the end of a response, so that its connection is used again. */
+    private static void drain(InputStream in) throws IOException {
+        if (in.read() >= 0) {
+            LOG.debug("event=range-ignored");
+        }
+    }
+
+    @Override
+    public OptionalLong size(String key) throws StorageException {
+        return retry(key, () -> {
+            try {
+                return OptionalLong.of(client.statObject(StatObjectArgs.builder()
+                                .bucket(access.bucket())
+                                .object(key)
+                                .build())
+                        .size());
+            } catch (ErrorResponseException e) {
+                if (ABSENT.contains(e.errorResponse().code())) {
+                    return OptionalLong.empty();
+                }
+                throw e;
+            }
+        });
+    }
+
+    @Override
+    public List<Stored> list(String prefix) throws StorageException {
+        return retry(prefix, () -> {
+            List<Stored> list = new ArrayList<>();
+            for (Result<Item> r : client.listObjects(ListObjectsArgs.builder()
+                    .bucket(access.bucket())
+                    .prefix(prefix)
+                    .recursive(true)
+                    .build())) {
+                Item item = r.get();
+                if (!item.isDir()) {
+                    list.add(new Stored(item.objectName(), item.size()));
+                }
+            }
+            return list;
+        });
+    }
+
+    /**
+     * Looks whether the bucket answers, once, without trying again.
+     *
+     * @param create make it if it is missing
+     * @throws StorageException REPOSITORY_UNAVAILABLE, saying why
+     */
+    public void check(boolean create) throws StorageException {
+        String bucket = access.bucket();
+        try {
+            if (client.bucketExists(BucketExistsArgs.builder().bucket(bucket).build())) {
+                return;
+            }
+            if (!create) {
+                throw unavailable("bucket " + bucket, "does not exist", "make it, or allow create-bucket", null);
+            }
+            client.makeBucket(MakeBucketArgs.builder()
+                    .bucket(bucket)
+                    .region(access.region())
+                    .build());
+            LOG.infof("event=bucket-made bucket=%s", bucket);
+        } catch (ErrorResponseException e) {
+            String code = e.errorResponse().code();
+            if (code.equals("BucketAlreadyOwnedByYou") || code.equals("BucketAlreadyExists")) {
+                return;
+            }
+            throw refused("bucket " + bucket, e);
+        } catch (IllegalArgumentException e) {
+            throw unavailable("bucket " + bucket, reason(e), "use a name that S3 allows", e);
+        } catch (MinioException | IOException | GeneralSecurityException e) {
+            throw unavailable("bucket " + bucket, reason(e), "look whether " + access.endpoint() + " is up", e);
+        }
+    }
+
+    private <T> T retry(String key, Call<T> call) throws StorageException {
+        long deadline = System.nanoTime() + access.retryTime().toNanos();
+        long pause = 100;
+        for (int attempt = 1; ; attempt++) {
+            Exception failed;
+            try {
+                return call.call();
+            } catch (ErrorResponseException e) {
+                int status = e.response().code();
+                if (status < 500
+                        && status != 429
+                        && !TRANSIENT.contains(e.errorResponse().code())) {
+                    throw refused("object " + key, e);
+                }
+                failed = e;
+            } catch (ServerException
+                    | InvalidResponseException
+                    | InsufficientDataException
+                    | InternalException
+                    | XmlParserException
+                    | IOException e) {
+                failed = e;
+            } catch (MinioException | GeneralSecurityException | IllegalArgumentException e) {
+                throw unavailable("object " + key, reason(e), "look at the configuration of the bucket", e);
+            }
+            long left = deadline - System.nanoTime();
+            if (left <= 0) {
+                throw unavailable(
+                        "object " + key,
+                        reason(failed) + ", tried " + attempt + " times",
+                        "look whether " + access.endpoint() + " is up",
+                        failed);
+            }
+            LOG.debugf("event=s3-retry key=%s attempt=%d reason=\"%s\"", key, attempt, reason(failed));
+            try {
+                long jitter = ThreadLocalRandom.current().nextLong(pause / 2 + 1);
+                Thread.sleep(Math.min(pause / 2 + jitter, left / 1_000_000 + 1));
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new StorageException(
+                        ErrorCode.INTERRUPTED, "object " + key + ": the service is ending", "try again", e);
+            }
+            pause = Math.min(pause * 2, 5000);
+        }
+    }
+
+    private StorageException refused(String object, ErrorResponseException e) {
+        String code = String.valueOf(e.errorResponse().code());
+        int status = e.response().code();
+        String remedy =
+                switch (code) {
+                    case "NoSuchBucket" -> "make bucket " + access.bucket() + ", or allow create-bucket";
+                    case "RequestTimeTooSkewed" -> "set this host's clock";
+                    default ->
+                        status == 403 || status == 401
+                                ? "check access-key, secret-key and the rights on bucket " + access.bucket()
+                                : "look at the S3 server's log";
+                };
+        return unavailable(
+                object,
+                "refused with status " + status + " " + code + " "
+                        + e.errorResponse().message(),
+                remedy,
+                e);
+    }
+
+    private static StorageException unavailable(String object, String what, String remedy, Throwable cause) {
+        return new StorageException(ErrorCode.REPOSITORY_UNAVAILABLE, object + ": " + what, remedy, cause);
+    }
+
+    private static String reason(Exception e) {
+        return e.getClass().getSimpleName() + (e.getMessage() == null ? "" : " " + e.getMessage());
+    }
+
+    @Override
+    public void close() {
+        http.dispatcher().executorService().shutdown();
+        http.connectionPool().evictAll();
+    }
+}

@@ -1,0 +1,524 @@
+package io.holdfast.storage.app;
+
+import io.holdfast.schemas.event.ArchiveFigures;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.domain.ChunkCodec;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.Limits;
+import io.holdfast.storage.domain.Names;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.SparseMap;
+import io.holdfast.storage.domain.SparseMap.Extent;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.VmManifest;
+import io.holdfast.storage.domain.VmManifest.Run;
+import io.holdfast.storage.domain.Zeros;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jboss.logging.Logger;
+
+/**
+ * Takes images into the repository. Workers read stretches of the files, name their chunks by SHA-256, and put what the
+ * repository lacks into packs; full packs are uploaded side by side. Then the index of the new packs is written, then the
+ * VM manifests. The checkpoint's manifest is commit's.
+ *
+ * <p>Memory: {@code workers + transfers} packs and a stretch per worker, whatever the size of the images; the uploads'
+ * slowness holds the workers back.
+ *
+ * <p>Each uploaded pack's table is noted in {@code STATE/uploads/<checkpoint>/}, so that a repeat after a crash or a
+ * failure uploads none of them again. One archive at a time.
+ */
+public final class Archiver {
+    private static final Logger LOG = Logger.getLogger(Archiver.class);
+    /** Bytes that a worker takes at a time. */
+    private static final int STRETCH = 4 * 1024 * 1024;
+    /** Files up to that size carry a digest of the whole. */
+    private static final long DIGEST_UP_TO = 64L * 1024 * 1024;
+
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Repository repository;
+    private final Indexes indexes;
+    private final ChunkCodec codec;
+    private final SparseMap sparse;
+    private final Settings settings;
+
+    public Archiver(
+            ObjectStore store,
+            Keys keys,
+            Repository repository,
+            Indexes indexes,
+            ChunkCodec codec,
+            SparseMap sparse,
+            Settings settings) {
+        this.store = store;
+        this.keys = keys;
+        this.repository = repository;
+        this.indexes = indexes;
+        this.codec = codec;
+        this.sparse = sparse;
+        this.settings = settings;
+    }
+
+    /** What an archive gave. */
+    public record Result(List<VmArchive> vms, ArchiveFigures figures) {}
+
+    /** A file's place in the work. */
+    private record Source(String vm, String name, Path path, long bytes, ChunkId sha256, List<Extent> extents) {}
+
+    /** A stretch of a file, whole chunks. */
+    private record Stretch(int source, long from, long to) {}
+
+    /** The chunks found in a stretch: numbers ascending, ids 32 bytes each. */
+    private record Found(long[] numbers, byte[] ids) {}
+
+    /**
+     * Archives the images of some VMs of a checkpoint.
+     *
+     * <p>Prerequisites: the images are complete and nobody changes them. On success: packs, index and VM manifests are in
+     * the bucket. On failure: no manifest is there; packs that were uploaded are used by a repeat.
+     */
+    public Result archive(String checkpoint, List<String> vms, Progress progress)
+            throws StorageException, InterruptedException {
+        long start = System.nanoTime();
+        Names.require("checkpoint", checkpoint);
+        for (String vm : vms) {
+            Names.require("vm", vm);
+        }
+        int chunk = repository.open().chunkBytes();
+        indexes.refresh();
+        List<Source> sources = new ArrayList<>();
+        for (String vm : vms) {
+            sources.addAll(sources(checkpoint, vm, chunk));
+        }
+        try (Job job = new Job(checkpoint, chunk, sources, progress)) {
+            return job.run(vms, start);
+        }
+    }
+
+    private List<Source> sources(String checkpoint, String vm, int chunk) throws StorageException {
+        Path folder = settings.images().resolve(checkpoint).resolve(vm);
+        if (!Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+            throw new StorageException(
+                    ErrorCode.FILE_UNAVAILABLE,
+                    "image folder " + folder + " is missing",
+                    "the agent and the storage service of a host must share their image folder");
+        }
+        List<Source> list = new ArrayList<>();
+        try (var dir = Files.list(folder)) {
+            for (Path p : dir.sorted().toList()) {
+                String name = p.getFileName().toString();
+                if (name.equals(Names.ARCHIVED) || name.startsWith(".") || name.endsWith(".tmp")) {
+                    continue;
+                }
+                if (!Names.validFile(name) || !Files.isRegularFile(p, LinkOption.NOFOLLOW_LINKS)) {
+                    throw new StorageException(
+                            ErrorCode.FILE_UNAVAILABLE,
+                            "image folder " + folder + " has something that is no plain file of an image: " + name,
+                            "remove it");
+                }
+                long bytes = Files.size(p);
+                if (bytes > Limits.MAX_FILE || list.size() >= Limits.MAX_FILES) {
+                    throw new StorageException(
+                            ErrorCode.FILE_UNAVAILABLE,
+                            "image file " + p + " is over the limits",
+                            "at most " + Limits.MAX_FILES + " files of " + Limits.MAX_FILE + " bytes");
+                }
+                boolean small = bytes <= DIGEST_UP_TO && !name.equals("ram.img");
+                list.add(new Source(
+                        vm, name, p, bytes, small ? digest(p) : null, whole(sparse.extents(p), chunk, bytes)));
+            }
+        } catch (IOException e) {
+            throw Indexes.io("reading", folder, e);
+        }
+        return list;
+    }
+
+    /** SHA-256 of a file. */
+    static ChunkId digest(Path file) throws IOException {
+        MessageDigest md = ChunkId.sha256();
+        byte[] buffer = new byte[256 * 1024];
+        try (InputStream in = Files.newInputStream(file)) {
+            for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
+                md.update(buffer, 0, n);
+            }
+        }
+        return ChunkId.read(md.digest(), 0);
+    }
+
+    /** Extents grown to whole chunks and joined where they then touch. */
+    static List<Extent> whole(List<Extent> extents, int chunk, long bytes) {
+        List<Extent> list = new ArrayList<>();
+        for (Extent e : extents) {
+            long from = e.from() / chunk * chunk;
+            long to = Math.min(bytes, (e.to() + chunk - 1) / chunk * chunk);
+            Extent last = list.isEmpty() ? null : list.get(list.size() - 1);
+            if (last != null && last.to() >= from) {
+                list.set(list.size() - 1, new Extent(last.from(), Math.max(last.to(), to)));
+            } else if (to > from) {
+                list.add(new Extent(from, to));
+            }
+        }
+        return list;
+    }
+
+    /** One archive's work. */
+    private final class Job implements AutoCloseable {
+        private final int chunk;
+        private final List<Source> sources;
+        private final List<Stretch> stretches = new ArrayList<>();
+        private final Found[] found;
+        private final FileChannel[] channels;
+        private final Progress progress;
+        private final Path notes;
+        private final AtomicInteger next = new AtomicInteger();
+        private final AtomicLong dataBytes = new AtomicLong();
+        private final AtomicLong newBytes = new AtomicLong();
+        private final AtomicLong storedBytes = new AtomicLong();
+        private final Set<ChunkId> taken = ConcurrentHashMap.newKeySet();
+        private final Map<ChunkId, Table> packs = new ConcurrentHashMap<>();
+        private final AtomicReference<Throwable> failure = new AtomicReference<>();
+        private final BlockingQueue<PackFormat.Builder> builders;
+        private final ExecutorService uploads;
+        private final ExecutorService workers;
+        private final String checkpoint;
+
+        Job(String checkpoint, int chunk, List<Source> sources, Progress progress) throws StorageException {
+            this.checkpoint = checkpoint;
+            this.chunk = chunk;
+            this.sources = sources;
+            this.progress = progress;
+            this.notes = settings.state().resolve("uploads").resolve(checkpoint);
+            int stretch = Math.max(STRETCH, chunk);
+            long total = 0;
+            for (int s = 0; s < sources.size(); s++) {
+                for (Extent e : sources.get(s).extents()) {
+                    for (long at = e.from(); at < e.to(); at += stretch) {
+                        stretches.add(new Stretch(s, at, Math.min(e.to(), at + stretch)));
+                    }
+                    total += e.to() - e.from();
+                }
+            }
+            progress.total(total);
+            this.found = new Found[stretches.size()];
+            this.channels = new FileChannel[sources.size()];
+            try {
+                Files.createDirectories(notes);
+                for (int s = 0; s < channels.length; s++) {
+                    channels[s] =
+                            FileChannel.open(sources.get(s).path(), StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS);
+                }
+            } catch (IOException e) {
+                closeFiles();
+                throw Indexes.io("opening images of", settings.images().resolve(checkpoint), e);
+            }
+            int count = settings.workers() + settings.transfers();
+            builders = new ArrayBlockingQueue<>(count);
+            for (int i = 0; i < count; i++) {
+                builders.add(new PackFormat.Builder(settings.packBytes(), chunk));
+            }
+            uploads = Executors.newFixedThreadPool(settings.transfers(), named("upload"));
+            workers = Executors.newFixedThreadPool(settings.workers(), named("chunk"));
+        }
+
+        private java.util.concurrent.ThreadFactory named(String what) {
+            AtomicInteger n = new AtomicInteger();
+            return r -> {
+                Thread t = new Thread(r, "archive-" + what + "-" + n.incrementAndGet());
+                t.setDaemon(true);
+                return t;
+            };
+        }
+
+        Result run(List<String> vms, long start) throws StorageException, InterruptedException {
+            resume();
+            List<Future<?>> running = new ArrayList<>();
+            for (int i = 0; i < settings.workers(); i++) {
+                running.add(workers.submit(this::work));
+            }
+            await(running);
+            uploads.shutdown();
+            while (!uploads.awaitTermination(1, TimeUnit.SECONDS)) {
+                check();
+            }
+            check();
+            if (!packs.isEmpty()) {
+                List<Table> tables = new ArrayList<>(packs.values());
+                tables.sort((x, y) -> x.id().compareTo(y.id()));
+                storedBytes.addAndGet(indexes.publish(tables));
+            }
+            List<VmArchive> archives = new ArrayList<>();
+            long logical = 0;
+            for (String vm : vms) {
+                VmManifest m = manifest(vm);
+                logical += m.logicalBytes();
+                byte[] data = m.encode();
+                String key = keys.vm(checkpoint, vm);
+                store.put(key, data, 0, data.length);
+                storedBytes.addAndGet(data.length);
+                archives.add(new VmArchive(vm, key, ChunkId.of(data).hex()));
+            }
+            try {
+                Folders.delete(notes);
+            } catch (IOException e) {
+                LOG.warnf(e, "event=notes-not-removed folder=%s", notes);
+            }
+            return new Result(
+                    archives,
+                    new ArchiveFigures(
+                            settings.host(),
+                            logical,
+                            dataBytes.get(),
+                            newBytes.get(),
+                            storedBytes.get(),
+                            (System.nanoTime() - start) / 1_000_000));
+        }
+
+        /** Packs that an earlier try uploaded and that no index names yet. */
+        private void resume() throws StorageException {
+            try (var dir = Files.list(notes)) {
+                for (Path p : dir.sorted().toList()) {
+                    Table t;
+                    try {
+                        List<Table> one = IndexFormat.decode(p.toString(), Files.readAllBytes(p));
+                        if (one.size() != 1) {
+                            throw StorageException.corrupt(p.toString(), "is no note of an upload");
+                        }
+                        t = one.get(0);
+                    } catch (StorageException e) {
+                        LOG.warnf("event=note-ignored file=%s reason=\"%s\"", p, e.getMessage());
+                        Files.delete(p);
+                        continue;
+                    }
+                    OptionalLong size = store.size(keys.pack(t.id()));
+                    if (size.isPresent() && size.getAsLong() == t.objectBytes()) {
+                        packs.put(t.id(), t);
+                        t.entries().forEach(e -> taken.add(e.id()));
+                    } else {
+                        Files.delete(p);
+                    }
+                }
+            } catch (IOException e) {
+                throw Indexes.io("reading", notes, e);
+            }
+            if (!packs.isEmpty()) {
+                LOG.infof("event=archive-resumed checkpoint=%s packs=%d", checkpoint, packs.size());
+            }
+        }
+
+        private void await(List<Future<?>> running) throws StorageException, InterruptedException {
+            for (Future<?> f : running) {
+                try {
+                    f.get();
+                } catch (ExecutionException e) {
+                    failure.compareAndSet(null, e.getCause());
+                }
+            }
+            check();
+        }
+
+        private void check() throws StorageException {
+            Throwable t = failure.get();
+            switch (t) {
+                case null -> {}
+                case StorageException e -> throw e;
+                case IOException e -> throw Indexes.io("reading image of", Path.of(checkpoint), e);
+                default ->
+                    throw new StorageException(
+                            ErrorCode.INTERNAL, "archive failed: " + t, "report this with the service's log", t);
+            }
+        }
+
+        /** A worker: stretches until none is left. */
+        private Void work() throws Exception {
+            byte[] buffer = new byte[Math.max(STRETCH, chunk)];
+            PackFormat.Builder pack = null;
+            try {
+                for (int i = next.getAndIncrement(); i < stretches.size(); i = next.getAndIncrement()) {
+                    if (failure.get() != null) {
+                        return null;
+                    }
+                    Stretch s = stretches.get(i);
+                    int length = (int) (s.to() - s.from());
+                    read(channels[s.source()], sources.get(s.source()).path(), s.from(), buffer, length);
+                    long[] numbers = new long[(length + chunk - 1) / chunk];
+                    byte[] ids = new byte[numbers.length * ChunkId.BYTES];
+                    int n = 0;
+                    for (int at = 0; at < length; at += chunk) {
+                        int size = Math.min(chunk, length - at);
+                        if (Zeros.all(buffer, at, size)) {
+                            continue;
+                        }
+                        ChunkId id = ChunkId.of(buffer, at, size);
+                        numbers[n] = (s.from() + at) / chunk;
+                        id.write(ByteBuffer.wrap(ids, n * ChunkId.BYTES, ChunkId.BYTES));
+                        n++;
+                        dataBytes.addAndGet(size);
+                        if (!indexes.contains(id) && taken.add(id)) {
+                            if (pack == null) {
+                                pack = builder();
+                            }
+                            pack.add(id, buffer, at, size, codec);
+                            newBytes.addAndGet(size);
+                            if (pack.isFull()) {
+                                PackFormat.Builder full = pack;
+                                pack = null;
+                                submit(full);
+                            }
+                        }
+                    }
+                    found[i] = new Found(Arrays.copyOf(numbers, n), Arrays.copyOf(ids, n * ChunkId.BYTES));
+                    progress.add(length);
+                }
+                if (pack != null) {
+                    PackFormat.Builder last = pack;
+                    pack = null;
+                    submit(last);
+                }
+                return null;
+            } catch (Exception e) {
+                failure.compareAndSet(null, e);
+                throw e;
+            }
+        }
+
+        private PackFormat.Builder builder() throws InterruptedException, StorageException {
+            for (; ; ) {
+                PackFormat.Builder b = builders.poll(200, TimeUnit.MILLISECONDS);
+                if (b != null) {
+                    return b;
+                }
+                if (failure.get() != null) {
+                    throw new StorageException(ErrorCode.ABORTED, "another part of the archive failed", "");
+                }
+            }
+        }
+
+        private void submit(PackFormat.Builder pack) {
+            Future<?> unused = uploads.submit(() -> upload(pack));
+        }
+
+        private void upload(PackFormat.Builder pack) {
+            try {
+                if (failure.get() != null) {
+                    return;
+                }
+                Table table = pack.seal();
+                store.put(keys.pack(table.id()), pack.bytes(), 0, pack.length());
+                Files.write(notes.resolve(table.id().hex()), IndexFormat.encode(List.of(table)));
+                storedBytes.addAndGet(pack.length());
+                packs.put(table.id(), table);
+            } catch (StorageException | IOException | RuntimeException e) {
+                failure.compareAndSet(null, e);
+            } finally {
+                pack.clear();
+                builders.add(pack);
+            }
+        }
+
+        private VmManifest manifest(String vm) {
+            List<VmManifest.File> files = new ArrayList<>();
+            for (int s = 0; s < sources.size(); s++) {
+                Source source = sources.get(s);
+                if (source.vm().equals(vm)) {
+                    files.add(new VmManifest.File(source.name(), source.bytes(), source.sha256(), runs(s)));
+                }
+            }
+            return new VmManifest(checkpoint, vm, chunk, files);
+        }
+
+        private List<Run> runs(int source) {
+            List<Run> runs = new ArrayList<>();
+            java.io.ByteArrayOutputStream ids = new java.io.ByteArrayOutputStream();
+            long first = 0;
+            long at = -1;
+            for (int i = 0; i < found.length; i++) {
+                if (stretches.get(i).source() != source) {
+                    continue;
+                }
+                Found f = found[i];
+                for (int k = 0; k < f.numbers().length; k++) {
+                    if (f.numbers()[k] != at) {
+                        if (ids.size() > 0) {
+                            runs.add(new Run(first, ids.toByteArray()));
+                            ids.reset();
+                        }
+                        first = f.numbers()[k];
+                    }
+                    ids.write(f.ids(), k * ChunkId.BYTES, ChunkId.BYTES);
+                    at = f.numbers()[k] + 1;
+                }
+            }
+            if (ids.size() > 0) {
+                runs.add(new Run(first, ids.toByteArray()));
+            }
+            return runs;
+        }
+
+        private void closeFiles() {
+            for (FileChannel c : channels) {
+                if (c != null) {
+                    try {
+                        c.close();
+                    } catch (IOException e) {
+                        LOG.debugf(e, "event=close-failed");
+                    }
+                }
+            }
+        }
+
+        @Override
+        public void close() {
+            failure.compareAndSet(null, new StorageException(ErrorCode.ABORTED, "the archive has ended", ""));
+            workers.shutdownNow();
+            uploads.shutdownNow();
+            closeFiles();
+        }
+    }
+
+    private static void read(FileChannel channel, Path file, long offset, byte[] into, int length)
+            throws StorageException {
+        ByteBuffer b = ByteBuffer.wrap(into, 0, length);
+        try {
+            while (b.hasRemaining()) {
+                if (channel.read(b, offset + b.position()) < 0) {
+                    throw new StorageException(
+                            ErrorCode.IO_FAILED,
+                            "image file " + file + " became shorter while it was archived",
+                            "nobody may change an image that is archived");
+                }
+            }
+        } catch (IOException e) {
+            throw Indexes.io("reading", file, e);
+        }
+    }
+}

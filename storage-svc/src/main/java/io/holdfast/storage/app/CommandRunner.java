@@ -1,0 +1,252 @@
+package io.holdfast.storage.app;
+
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.Report;
+import io.holdfast.storage.domain.Names;
+import io.holdfast.storage.domain.StorageException;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import org.jboss.logging.Logger;
+
+/**
+ * Takes commands, does each once, reports. One archive, one pull and one commit are at work at a time, side by side, so that memory
+ * stays bounded and a commit waits for no upload. Thread-safe.
+ */
+public final class CommandRunner implements AutoCloseable {
+    private static final Logger LOG = Logger.getLogger(CommandRunner.class);
+    private static final Duration KEEP = Duration.ofDays(7);
+
+    /** Where reports go. Never blocks. */
+    public interface Reports {
+        void publish(Report report);
+    }
+
+    /** What must be so before a command works on the bucket. */
+    public interface Ready {
+        void ensure() throws StorageException;
+    }
+
+    private final String host;
+    private final CommandJournal journal;
+    private final Epochs epochs;
+    private final Repository repository;
+    private final Archiver archiver;
+    private final Puller puller;
+    private final ArchivedMarks marks;
+    private final Ready ready;
+    private final Reports reports;
+    private final Map<String, Boolean> running = new ConcurrentHashMap<>();
+    private final ExecutorService archives = single("archive");
+    private final ExecutorService pulls = single("pull");
+    private final ExecutorService commits = single("commit");
+    private final ScheduledExecutorService ticker =
+            Executors.newSingleThreadScheduledExecutor(r -> daemon(r, "storage-progress"));
+    private volatile boolean closed;
+
+    public CommandRunner(
+            Settings settings,
+            CommandJournal journal,
+            Repository repository,
+            Archiver archiver,
+            Puller puller,
+            ArchivedMarks marks,
+            Ready ready,
+            Reports reports)
+            throws IOException {
+        this.host = settings.host();
+        this.journal = journal;
+        this.epochs = new Epochs(settings.state());
+        this.repository = repository;
+        this.archiver = archiver;
+        this.puller = puller;
+        this.marks = marks;
+        this.ready = ready;
+        this.reports = reports;
+    }
+
+    private static Thread daemon(Runnable r, String name) {
+        Thread t = new Thread(r, name);
+        t.setDaemon(true);
+        return t;
+    }
+
+    private static ExecutorService single(String name) {
+        return Executors.newSingleThreadExecutor(r -> daemon(r, "storage-" + name));
+    }
+
+    /** Does again what an earlier run of the service left undone. Call once, before commands come. */
+    public void resume() throws IOException {
+        puller.clean();
+        for (Command.ForStorage c : journal.unfinished(KEEP)) {
+            LOG.infof("event=command-redone id=%s", c.header().id());
+            begin(c);
+        }
+    }
+
+    /**
+     * Takes a command; for other hosts: nothing. When it returns, the command is durable and its record may be
+     * acknowledged. A repeat of an ended one publishes its end again; of one at work: nothing.
+     */
+    public void accept(Command.ForStorage command) {
+        Command.Header h = command.header();
+        if (h == null || !host.equals(h.host())) {
+            return;
+        }
+        try {
+            take(command, h);
+        } catch (IOException e) {
+            LOG.errorf(e, "event=journal-unwritable id=%s", h.id());
+            reports.publish(failed(h, ErrorCode.IO_FAILED, e.toString(), "look at the storage service's state folder"));
+        }
+    }
+
+    private void take(Command.ForStorage command, Command.Header h) throws IOException {
+        if (!Names.valid(h.instance()) || h.operation() == null || h.phase() == null) {
+            LOG.warnf("event=command-refused reason=\"bad header\" operation=%s", h.operation());
+            return;
+        }
+        synchronized (this) {
+            if (running.containsKey(h.id())) {
+                return;
+            }
+            Optional<CommandJournal.Entry> known = journal.find(h.id());
+            if (known.isPresent() && known.get().end() != null) {
+                LOG.infof("event=command-repeated id=%s", h.id());
+                reports.publish(known.get().end());
+                return;
+            }
+            if (!epochs.admit(h.instance(), h.epoch())) {
+                reports.publish(new Report.Failed(
+                        Report.Header.of(h, h.phase(), "failed"),
+                        ErrorCode.STALE_EPOCH,
+                        "host " + host + " has seen a newer epoch than " + h.epoch() + " of " + h.instance(),
+                        "another coordinator has taken over; nothing to do"));
+                return;
+            }
+            journal.write(new CommandJournal.Entry(command, null));
+            begin(command);
+        }
+    }
+
+    private void begin(Command.ForStorage command) {
+        if (running.putIfAbsent(command.header().id(), true) == null) {
+            ExecutorService on =
+                    switch (command) {
+                        case Command.Archive a -> archives;
+                        case Command.Pull p -> pulls;
+                        case Command.Commit c -> commits;
+                    };
+            on.execute(() -> run(command));
+        }
+    }
+
+    private void run(Command.ForStorage command) {
+        Command.Header h = command.header();
+        LOG.infof(
+                "event=command-begun id=%s instance=%s kind=%s",
+                h.id(), h.instance(), command.getClass().getSimpleName());
+        Progress progress = new Progress();
+        long[] told = {-1, 0};
+        var ticks = ticker.scheduleAtFixedRate(() -> tell(h, progress, told), 1, 1, TimeUnit.SECONDS);
+        Report end;
+        try {
+            ready.ensure();
+            end = execute(command, progress);
+        } catch (StorageException e) {
+            end = failed(h, e.code(), e.getMessage(), e.remedy());
+        } catch (InterruptedException e) {
+            return;
+        } catch (IOException e) {
+            end = failed(h, ErrorCode.IO_FAILED, e.toString(), "look at the host's disk");
+        } catch (RuntimeException | Error e) {
+            LOG.errorf(e, "event=command-broke id=%s", h.id());
+            end = failed(h, ErrorCode.INTERNAL, e.toString(), "report this with the service's log");
+        } finally {
+            ticks.cancel(false);
+        }
+        if (closed) {
+            return; // the next start does it again
+        }
+        if (end instanceof Report.Failed f) {
+            LOG.warnf("event=command-failed id=%s code=%s message=\"%s\"", h.id(), f.code(), f.message());
+        } else {
+            LOG.infof("event=command-done id=%s", h.id());
+        }
+        synchronized (this) {
+            try {
+                journal.write(new CommandJournal.Entry(command, end));
+            } catch (IOException e) {
+                LOG.errorf(e, "event=journal-unwritable id=%s", h.id());
+            }
+            running.remove(h.id());
+        }
+        synchronized (told) {
+            told[1] = Long.MAX_VALUE;
+            reports.publish(end);
+        }
+    }
+
+    private Report execute(Command.ForStorage command, Progress progress)
+            throws StorageException, InterruptedException, IOException {
+        Command.Header h = command.header();
+        return switch (command) {
+            case Command.Archive a -> {
+                Archiver.Result r = archiver.archive(a.checkpoint(), a.vms(), progress);
+                marks.archived(a.checkpoint(), a.vms());
+                yield new Report.Archived(Report.Header.of(h, "archive", "done"), r.vms(), r.figures());
+            }
+            case Command.Commit c -> {
+                Repository.Committed r = repository.commit(c.manifest());
+                marks.committed(c.manifest().checkpoint());
+                yield new Report.Committed(Report.Header.of(h, "commit", "done"), r.key(), r.sha256(), c.manifest());
+            }
+            case Command.Pull p -> {
+                long start = System.nanoTime();
+                long bytes = puller.pull(p.checkpoint(), p.manifestKey(), p.vms(), progress);
+                yield new Report.Pulled(
+                        Report.Header.of(h, "pull", "done"), bytes, (System.nanoTime() - start) / 1_000_000);
+            }
+        };
+    }
+
+    private static Report failed(Command.Header h, ErrorCode code, String message, String remedy) {
+        return new Report.Failed(Report.Header.of(h, h.phase(), "failed"), code, message, remedy);
+    }
+
+    /** Publishes progress where there is some. */
+    private void tell(Command.Header h, Progress p, long[] told) {
+        synchronized (told) {
+            long done = p.done();
+            if (done == told[0] || p.total() == 0 || told[1] == Long.MAX_VALUE) {
+                return;
+            }
+            told[0] = done;
+            told[1]++;
+            reports.publish(new Report.Progress(
+                    new Report.Header(
+                            h.operation(), h.instance(), h.host(), h.phase(), h.attempt(), h.epoch(), "progress", (int)
+                                    told[1]),
+                    done,
+                    p.total(),
+                    "bytes"));
+        }
+    }
+
+    /** Ends; what is at work is done again by the next start. */
+    @Override
+    public void close() {
+        closed = true;
+        archives.shutdownNow();
+        pulls.shutdownNow();
+        commits.shutdownNow();
+        ticker.shutdownNow();
+    }
+}

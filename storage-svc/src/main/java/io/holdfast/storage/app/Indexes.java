@@ -1,0 +1,163 @@
+package io.holdfast.storage.app;
+
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.ChunkIndex;
+import io.holdfast.storage.domain.ChunkIndex.Place;
+import io.holdfast.storage.domain.IndexFormat;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.Limits;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.StorageException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.jboss.logging.Logger;
+
+/**
+ * What the repository has, from all its indexes: in memory, with a copy of each index in the state folder so that a
+ * start reads only what is new. Thread-safe.
+ */
+public final class Indexes {
+    private static final Logger LOG = Logger.getLogger(Indexes.class);
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Path cache;
+    private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
+    private ChunkIndex index = new ChunkIndex();
+    private final Set<ChunkId> loaded = new HashSet<>();
+
+    public Indexes(ObjectStore store, Keys keys, Path state) throws IOException {
+        this.store = store;
+        this.keys = keys;
+        this.cache = state.resolve("index-cache");
+        Files.createDirectories(cache);
+    }
+
+    /** Takes in every index of the bucket that is not known yet, and forgets all that is known if one has gone. */
+    public synchronized void refresh() throws StorageException {
+        Set<ChunkId> there = new HashSet<>();
+        for (Stored s : store.list(keys.indexes())) {
+            ChunkId id = ChunkId.parse(s.key().substring(keys.indexes().length()));
+            if (id == null) {
+                LOG.warnf("event=foreign-object key=%s", s.key());
+                continue;
+            }
+            there.add(id);
+        }
+        if (!there.containsAll(loaded)) {
+            lock.writeLock().lock();
+            try {
+                index = new ChunkIndex();
+                loaded.clear();
+            } finally {
+                lock.writeLock().unlock();
+            }
+        }
+        for (ChunkId id : there) {
+            if (!loaded.contains(id)) {
+                add(id, load(id));
+            }
+        }
+    }
+
+    private List<Table> load(ChunkId id) throws StorageException {
+        String key = keys.index(id);
+        Path file = cache.resolve(id.hex());
+        try {
+            if (Files.exists(file)) {
+                byte[] data = Files.readAllBytes(file);
+                if (ChunkId.of(data).equals(id)) {
+                    return IndexFormat.decode(key, data);
+                }
+                Files.delete(file);
+            }
+        } catch (IOException e) {
+            LOG.warnf(e, "event=index-cache-unreadable file=%s", file);
+        }
+        byte[] data = store.get(key, Limits.MAX_INDEX);
+        if (!ChunkId.of(data).equals(id)) {
+            throw StorageException.corrupt(key, "its digest is not its name");
+        }
+        List<Table> packs = IndexFormat.decode(key, data);
+        keep(file, data);
+        return packs;
+    }
+
+    private static void keep(Path file, byte[] data) {
+        try {
+            Folders.writeDurably(file, data);
+        } catch (IOException e) {
+            LOG.warnf(e, "event=index-cache-unwritable file=%s", file);
+        }
+    }
+
+    private void add(ChunkId id, List<Table> packs) {
+        lock.writeLock().lock();
+        try {
+            packs.forEach(index::add);
+            loaded.add(id);
+        } finally {
+            lock.writeLock().unlock();
+        }
+    }
+
+    /** Writes an index of new packs to the bucket and takes it in. Returns its bytes. */
+    public synchronized long publish(List<Table> packs) throws StorageException {
+        byte[] data = IndexFormat.encode(packs);
+        ChunkId id = ChunkId.of(data);
+        store.put(keys.index(id), data, 0, data.length);
+        keep(cache.resolve(id.hex()), data);
+        add(id, packs);
+        return data.length;
+    }
+
+    /** Whether the repository has that chunk. */
+    public boolean contains(ChunkId id) {
+        lock.readLock().lock();
+        try {
+            return index.contains(id);
+        } finally {
+            lock.readLock().unlock();
+        }
+    }
+
+    /** Where a chunk is. */
+    public Place find(ChunkId id) {
+        lock.readLock().lock();
+        try {
+            return index.find(id);
+        } finally {
+            lock.readLock().unlock();
+        }
+    }
+
+    /** Chunks known. */
+    public int chunks() {
+        lock.readLock().lock();
+        try {
+            return index.size();
+        } finally {
+            lock.readLock().unlock();
+        }
+    }
+
+    static StorageException io(String what, Path file, IOException e) {
+        String text = String.valueOf(e.getMessage());
+        if (text.contains("No space left")) {
+            return new StorageException(
+                    ErrorCode.NO_SPACE, what + " " + file + ": no space left", "free space in the folder", e);
+        }
+        return new StorageException(
+                ErrorCode.IO_FAILED,
+                what + " " + file + ": " + e.getClass().getSimpleName() + " " + text,
+                "look at the host's disk and the service's permissions",
+                e);
+    }
+}

@@ -1,0 +1,82 @@
+package io.holdfast.storage.config;
+
+import io.smallrye.config.ConfigMapping;
+import io.smallrye.config.WithDefault;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+
+/** The storage service's configuration. */
+@ConfigMapping(prefix = "holdfast.storage")
+public interface StorageConfig {
+    /** This host's id, the same as the host agent's. */
+    String host();
+
+    /** The image folder, the same as the host agent's. */
+    @WithDefault("/var/lib/holdfast/images")
+    Path imageDir();
+
+    /** This service's own folder: journal of commands, notes of uploads, copies of indexes. */
+    @WithDefault("/var/lib/holdfast/storage")
+    Path stateDir();
+
+    /** URL of the S3 server. */
+    String endpoint();
+
+    /** The bucket. */
+    @WithDefault("holdfast")
+    String bucket();
+
+    /** Goes before every key, so that a bucket can hold several repositories. Default: nothing. */
+    Optional<String> prefix();
+
+    /** S3 region. */
+    @WithDefault("us-east-1")
+    String region();
+
+    /** S3 access key. */
+    String accessKey();
+
+    /** S3 secret key. */
+    String secretKey();
+
+    /** Whether the bucket is made when it is missing. */
+    @WithDefault("true")
+    boolean createBucket();
+
+    /** zstd's level; 1 is quick, 19 small. */
+    @WithDefault("1")
+    int compressionLevel();
+
+    /** Chunk size in bytes of a repository that this service makes, a power of two from 4096 to 4194304. */
+    @WithDefault("65536")
+    int chunkBytes();
+
+    /** A pack is uploaded from that size in bytes on. */
+    @WithDefault("16777216")
+    int packBytes();
+
+    /** Threads that hash and compress. */
+    @WithDefault("2")
+    int workers();
+
+    /** Uploads or reads at a time. */
+    @WithDefault("4")
+    int transfers();
+
+    /** How long transient errors of the S3 server are tried again. */
+    @WithDefault("PT60S")
+    Duration retryTime();
+
+    /** Time between heartbeats. */
+    @WithDefault("PT1S")
+    Duration heartbeat();
+
+    /** Time between looks at the bucket. */
+    @WithDefault("PT5S")
+    Duration check();
+
+    /** Commands older than that are not begun: a new consumer group would otherwise replay the past. */
+    @WithDefault("PT1H")
+    Duration commandMaxAge();
+}

@@ -1,0 +1,78 @@
+package io.holdfast.storage.domain;
+
+import io.holdfast.storage.domain.PackFormat.Entry;
+import io.holdfast.storage.domain.PackFormat.Table;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * An index: which chunks are in which packs. Big-endian. Its key is the SHA-256 of the whole object, so an index is
+ * never written over.
+ *
+ * <pre>
+ * header   magic "HFIX" u32 | version u16 = 1 | flags u16 = 0 | pack count u32
+ * packs    each: pack id 32 bytes | chunk count u32 | entries as in a pack's table
+ * trailer  SHA-256 of all before, 32 bytes
+ * </pre>
+ */
+public final class IndexFormat {
+    static final int MAGIC = 0x48464958;
+    static final int VERSION = 1;
+
+    private IndexFormat() {}
+
+    /** The object's bytes. */
+    public static byte[] encode(List<Table> packs) {
+        long n = 12 + ChunkId.BYTES;
+        for (Table t : packs) {
+            n += ChunkId.BYTES + 4 + (long) t.entries().size() * PackFormat.ENTRY;
+        }
+        if (n > Limits.MAX_INDEX || packs.size() > Limits.MAX_INDEX_PACKS) {
+            throw new IllegalArgumentException("too much for one index");
+        }
+        ByteBuffer out = ByteBuffer.allocate((int) n);
+        out.putInt(MAGIC).putShort((short) VERSION).putShort((short) 0).putInt(packs.size());
+        for (Table t : packs) {
+            t.id().write(out);
+            out.putInt(t.entries().size());
+            for (Entry e : t.entries()) {
+                PackFormat.writeEntry(out, e);
+            }
+        }
+        ChunkId.of(out.array(), 0, out.position()).write(out);
+        return out.array();
+    }
+
+    /** Reads an index and checks it. */
+    public static List<Table> decode(String object, byte[] data) throws StorageException {
+        if (data.length < 12 + ChunkId.BYTES) {
+            throw StorageException.corrupt(object, "too short for an index");
+        }
+        int body = data.length - ChunkId.BYTES;
+        Reader in = new Reader(object, data, 0, body);
+        in.magic(MAGIC, VERSION);
+        if (!ChunkId.of(data, 0, body).equals(ChunkId.read(data, body))) {
+            throw in.bad("its digest is wrong");
+        }
+        int packs = in.count("pack count", Limits.MAX_INDEX_PACKS);
+        List<Table> tables = new ArrayList<>();
+        for (int p = 0; p < packs; p++) {
+            ChunkId id = in.id();
+            int chunks = in.count("chunk count", Limits.MAX_PACK_CHUNKS);
+            List<Entry> entries = new ArrayList<>();
+            for (int i = 0; i < chunks; i++) {
+                entries.add(PackFormat.readEntry(in));
+            }
+            Table t = new Table(id, entries);
+            if (t.objectBytes() > Limits.MAX_PACK) {
+                throw in.bad("pack " + id + " of " + t.objectBytes() + " bytes is over the limit");
+            }
+            tables.add(t);
+        }
+        if (in.remaining() > 0) {
+            throw in.bad(in.remaining() + " bytes too many");
+        }
+        return tables;
+    }
+}

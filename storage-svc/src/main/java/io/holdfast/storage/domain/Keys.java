@@ -1,0 +1,58 @@
+package io.holdfast.storage.domain;
+
+/**
+ * The keys of a repository's objects. No key is a prefix of another followed by {@code /}: servers that keep objects as
+ * files need that.
+ *
+ * @param prefix goes before every key, empty or ending in {@code /}
+ */
+public record Keys(String prefix) {
+    public Keys {
+        prefix = prefix == null || prefix.isBlank() ? "" : prefix.endsWith("/") ? prefix : prefix + "/";
+    }
+
+    /** What the repository is. */
+    public String config() {
+        return prefix + "config";
+    }
+
+    /** Folder of packs. */
+    public String packs() {
+        return prefix + "packs/";
+    }
+
+    /** A pack, by the SHA-256 of its content. */
+    public String pack(ChunkId id) {
+        return packs() + id.hex();
+    }
+
+    /** Folder of indexes. */
+    public String indexes() {
+        return prefix + "index/";
+    }
+
+    /** An index, by the SHA-256 of its content. */
+    public String index(ChunkId id) {
+        return indexes() + id.hex();
+    }
+
+    /** Folder of VM manifests. */
+    public String vms() {
+        return prefix + "vms/";
+    }
+
+    /** A VM's manifest. */
+    public String vm(String checkpoint, String vm) {
+        return vms() + checkpoint + "/" + vm + ".hfvm";
+    }
+
+    /** Folder of checkpoint manifests. */
+    public String checkpoints() {
+        return prefix + "checkpoints/";
+    }
+
+    /** A checkpoint's manifest: there when, and only when, the checkpoint is. */
+    public String checkpoint(String checkpoint) {
+        return checkpoints() + checkpoint + ".json";
+    }
+}

@@ -1,0 +1,45 @@
+package io.holdfast.storage.domain;
+
+import java.util.List;
+import java.util.OptionalLong;
+
+/**
+ * A bucket, as plain as S3 servers agree on. Thread-safe. Transient errors are tried again inside, with back-off, for a
+ * bounded time; then REPOSITORY_UNAVAILABLE. Every error names the object.
+ */
+public interface ObjectStore {
+    /** Stores an object, durable when it returns. */
+    void put(String key, byte[] data, int offset, int length) throws StorageException;
+
+    /**
+     * Stores an object unless there is one of that key: atomic where the server knows {@code If-None-Match}, else by
+     * looking first.
+     *
+     * @return false if there was one
+     */
+    boolean putIfAbsent(String key, byte[] data) throws StorageException;
+
+    /**
+     * Reads a whole object.
+     *
+     * @param limit the most bytes that are taken
+     * @throws StorageException REPOSITORY_CORRUPT if it is missing or larger
+     */
+    byte[] get(String key, long limit) throws StorageException;
+
+    /**
+     * Reads a part of an object, all of it or nothing.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if it is missing or shorter
+     */
+    void getRange(String key, long offset, byte[] into, int at, int length) throws StorageException;
+
+    /** Size of an object, empty when there is none. */
+    OptionalLong size(String key) throws StorageException;
+
+    /** Every object whose key begins so. */
+    List<Stored> list(String prefix) throws StorageException;
+
+    /** A stored object. */
+    record Stored(String key, long bytes) {}
+}

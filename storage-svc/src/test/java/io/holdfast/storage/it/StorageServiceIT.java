@@ -1,0 +1,309 @@
+package io.holdfast.storage.it;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import io.cloudevents.CloudEvent;
+import io.holdfast.devstack.KafkaBroker;
+import io.holdfast.devstack.ProcessKit;
+import io.holdfast.devstack.RepoRoot;
+import io.holdfast.devstack.S3Server;
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.EventCodec;
+import io.holdfast.schemas.event.Heartbeat;
+import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.Report;
+import io.holdfast.schemas.event.Topics;
+import io.holdfast.schemas.event.VmArchive;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Predicate;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The built service as a process, driven as the coordinator drives it: a real broker, a real S3 server. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class StorageServiceIT {
+    private static final Duration LIMIT = Duration.ofMinutes(2);
+
+    @TempDir
+    static Path base;
+
+    private KafkaBroker broker;
+    private S3Server s3;
+    private KafkaProducer<String, byte[]> producer;
+    private KafkaConsumer<String, byte[]> consumer;
+    private final List<Object> seen = new CopyOnWriteArrayList<>();
+    private final List<ProcessKit.Running> services = new ArrayList<>();
+    private String checkpoint;
+    private String operation;
+
+    @BeforeAll
+    void start() throws Exception {
+        broker = KafkaBroker.start(base.resolve("kafka"), 0);
+        s3 = S3Server.start(base.resolve("s3"), 0);
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", broker.bootstrapServers()))) {
+            admin.createTopics(List.of(
+                            new NewTopic(Topics.COMMANDS, 1, (short) 1),
+                            new NewTopic(Topics.REPORTS, 1, (short) 1),
+                            new NewTopic(Topics.HOSTS, 1, (short) 1)))
+                    .all()
+                    .get();
+        }
+        producer = new KafkaProducer<>(
+                Map.of("bootstrap.servers", broker.bootstrapServers()),
+                new StringSerializer(),
+                new ByteArraySerializer());
+        consumer = new KafkaConsumer<>(
+                Map.of("bootstrap.servers", broker.bootstrapServers(), "auto.offset.reset", "earliest"),
+                new StringDeserializer(),
+                new ByteArrayDeserializer());
+        consumer.assign(List.of(new TopicPartition(Topics.REPORTS, 0), new TopicPartition(Topics.HOSTS, 0)));
+        for (String host : List.of("h1", "h2", "h3")) {
+            service(host, Map.of());
+        }
+        for (String host : List.of("h1", "h2", "h3")) {
+            awaitAlive(host);
+        }
+    }
+
+    @AfterAll
+    void stop() {
+        services.forEach(ProcessKit.Running::close);
+        producer.close();
+        consumer.close();
+        s3.close();
+        broker.close();
+    }
+
+    @BeforeEach
+    void names() {
+        String hex = UUID.randomUUID().toString().replace("-", "");
+        checkpoint = "cp-20260101t000000z-" + hex.substring(0, 6);
+        operation = "op-" + hex.substring(0, 16);
+        seen.clear();
+    }
+
+    private Path images(String host) {
+        return base.resolve(host).resolve("images");
+    }
+
+    private ProcessKit.Running service(String host, Map<String, String> more) {
+        Path dir = base.resolve(host);
+        List<String> command = new ArrayList<>(ProcessKit.java("-Xmx300m"));
+        Map<String, String> config = new java.util.HashMap<>(Map.of(
+                "kafka.bootstrap.servers", broker.bootstrapServers(),
+                "quarkus.http.port", Integer.toString(ProcessKit.freePort()),
+                "holdfast.storage.host", host,
+                "holdfast.storage.image-dir", images(host).toString(),
+                "holdfast.storage.state-dir", dir.resolve("state").toString(),
+                "holdfast.storage.endpoint", s3.endpoint(),
+                "holdfast.storage.bucket", "holdfast-it",
+                "holdfast.storage.access-key", s3.accessKey(),
+                "holdfast.storage.secret-key", s3.secretKey()));
+        config.putAll(more);
+        config.forEach((k, v) -> command.add("-D" + k + "=" + v));
+        command.add("-jar");
+        command.add(
+                RepoRoot.built("storage-svc/target/quarkus-app/quarkus-run.jar").toString());
+        ProcessKit.Running running = ProcessKit.start(command, Map.of(), dir.resolve("storage.log"));
+        services.add(running);
+        return running;
+    }
+
+    private void send(ProducerRecord<String, byte[]> record) {
+        var unused = producer.send(record);
+        producer.flush();
+    }
+
+    private void send(Command command) {
+        CloudEvent event = EventCodec.encode(
+                command.header().id(),
+                URI.create("/holdfast/coordinator"),
+                command.header().operation(),
+                command,
+                Instant.now(),
+                Map.of());
+        send(EventCodec.record(Topics.COMMANDS, command.header().host(), event));
+    }
+
+    private Command.Header header(String host, String phase, int attempt) {
+        return new Command.Header(operation, "net-a", host, phase, attempt, 1);
+    }
+
+    private <T> T awaitSeen(Class<T> type, Predicate<T> which) {
+        return await("a " + type.getSimpleName())
+                .atMost(LIMIT)
+                .until(() -> poll(type, which), java.util.Objects::nonNull);
+    }
+
+    private <T> T poll(Class<T> type, Predicate<T> which) throws Exception {
+        for (ConsumerRecord<String, byte[]> r : consumer.poll(Duration.ofMillis(50))) {
+            seen.add(EventCodec.decode(EventCodec.read(r.headers(), r.value())));
+        }
+        return seen.stream()
+                .filter(type::isInstance)
+                .map(type::cast)
+                .filter(which)
+                .findFirst()
+                .orElse(null);
+    }
+
+    private Report end(String id) {
+        return awaitSeen(Report.class, r -> {
+            Report.Header h = r.header();
+            return !h.state().equals("progress")
+                    && (h.operation() + "/" + h.host() + "/" + h.phase() + "/" + h.attempt()).equals(id);
+        });
+    }
+
+    private void awaitAlive(String host) {
+        awaitSeen(Heartbeat.Storage.class, h -> h.host().equals(host) && h.reachable());
+    }
+
+    private CheckpointManifest manifest(List<VmArchive> vms) {
+        return new CheckpointManifest(
+                1,
+                checkpoint,
+                "net-a",
+                "a label",
+                Instant.parse("2026-01-01T00:00:00Z"),
+                new InstanceLayout("net-a", null, List.of(), Map.of("lan", 100, "wan", 101, "x", 102)),
+                vms,
+                List.of(),
+                new CutFigures(List.of()));
+    }
+
+    @Test
+    void checkpointArchivedOnTwoHostsIsCommittedAndPulledToAThird() throws Exception {
+        // Given
+        TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 32 << 20, 1);
+        TestImage.write(images("h2").resolve(checkpoint).resolve("b"), 32 << 20, 2);
+
+        // When
+        send(new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a")));
+        send(new Command.Archive(header("h2", "archive", 1), checkpoint, List.of("b")));
+        var one = (Report.Archived) end(operation + "/h1/archive/1");
+        var two = (Report.Archived) end(operation + "/h2/archive/1");
+        List<VmArchive> all = new ArrayList<>(one.vms());
+        all.addAll(two.vms());
+        send(new Command.Commit(header("h1", "commit", 1), manifest(all)));
+        var committed = (Report.Committed) end(operation + "/h1/commit/1");
+        send(new Command.Pull(header("h3", "pull", 1), checkpoint, committed.manifestKey(), List.of("a", "b")));
+        var pulled = end(operation + "/h3/pull/1");
+
+        // Then
+        assertThat(pulled).isInstanceOf(Report.Pulled.class);
+        TestImage.assertSame(
+                images("h1").resolve(checkpoint).resolve("a"),
+                images("h3").resolve(checkpoint).resolve("a"));
+        TestImage.assertSame(
+                images("h2").resolve(checkpoint).resolve("b"),
+                images("h3").resolve(checkpoint).resolve("b"));
+        assertThat(one.figures().dataBytes()).isGreaterThan(15 << 20);
+        assertThat(committed.manifest()).isEqualTo(manifest(all));
+        await("the mark of the host that did not commit")
+                .atMost(LIMIT)
+                .until(() -> Files.exists(
+                        images("h2").resolve(checkpoint).resolve("b").resolve("archived")));
+        assertThat(images("h3").resolve(checkpoint).resolve("a").resolve("archived"))
+                .exists();
+    }
+
+    @Test
+    void repeatedCommandIsAnsweredAgainWithoutWorkAndPoisonIsPassedOver() throws Exception {
+        // Given
+        Path image = images("h1").resolve(checkpoint).resolve("a");
+        TestImage.write(image, 4 << 20, 3);
+        send(new ProducerRecord<>(Topics.COMMANDS, "h1", "no event".getBytes(java.nio.charset.StandardCharsets.UTF_8)));
+        send(new ProducerRecord<>(Topics.COMMANDS, null, null));
+        send(new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a")));
+        var first = end(operation + "/h1/archive/1");
+        Files.delete(image.resolve("ram.img"));
+        seen.clear();
+
+        // When
+        send(new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a")));
+
+        // Then
+        assertThat(end(operation + "/h1/archive/1")).isEqualTo(first);
+    }
+
+    @Test
+    void commandOfAnOldEpochIsRefused() throws Exception {
+        // Given
+        send(new Command.Pull(
+                new Command.Header(operation, "net-e", "h1", "pull", 1, 9), checkpoint, null, List.of("a")));
+        assertThat(((Report.Failed) end(operation + "/h1/pull/1")).code()).isEqualTo(ErrorCode.UNKNOWN_CHECKPOINT);
+
+        // When
+        send(new Command.Pull(
+                new Command.Header(operation, "net-e", "h1", "pull", 2, 8), checkpoint, null, List.of("a")));
+
+        // Then
+        assertThat(((Report.Failed) end(operation + "/h1/pull/2")).code()).isEqualTo(ErrorCode.STALE_EPOCH);
+    }
+
+    @Test
+    void serviceKilledMidArchiveLeavesNoManifestAndFinishesAfterItsStart() throws Exception {
+        // Given
+        ProcessKit.Running first = service("h4", Map.of("holdfast.storage.pack-bytes", "1048576"));
+        TestImage.write(images("h4").resolve(checkpoint).resolve("a"), 256 << 20, 4);
+        awaitAlive("h4");
+        Path notes = base.resolve("h4/state/uploads").resolve(checkpoint);
+        send(new Command.Archive(header("h4", "archive", 1), checkpoint, List.of("a")));
+        await("some packs").atMost(LIMIT).pollInterval(Duration.ofMillis(5)).until(() -> count(notes) > 3);
+
+        // When
+        ProcessKit.kill(first.ids());
+        Path bucket = base.resolve("s3/data/holdfast-it");
+        Path vmManifest = bucket.resolve("vms").resolve(checkpoint).resolve("a.hfvm");
+        boolean manifestAfterKill = Files.exists(vmManifest);
+        long packsAfterKill = count(bucket.resolve("packs"));
+        service("h4", Map.of("holdfast.storage.pack-bytes", "1048576"));
+
+        // Then
+        var report = (Report.Archived) end(operation + "/h4/archive/1");
+        assertThat(manifestAfterKill).isFalse();
+        assertThat(packsAfterKill).isGreaterThan(3);
+        assertThat(vmManifest).exists();
+        assertThat(report.figures().newBytes())
+                .as("plain bytes of the second try")
+                .isLessThan(report.figures().dataBytes());
+    }
+
+    private static long count(Path folder) throws Exception {
+        if (!Files.isDirectory(folder)) {
+            return 0;
+        }
+        try (var dir = Files.list(folder)) {
+            return dir.count();
+        }
+    }
+}
