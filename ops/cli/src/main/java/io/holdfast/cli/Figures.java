@@ -1,0 +1,89 @@
+package io.holdfast.cli;
+
+import io.holdfast.schemas.event.CutFigures;
+import java.io.PrintStream;
+import java.util.Comparator;
+
+/** Tables of what a cut took and saw. */
+public final class Figures {
+    private Figures() {}
+
+    /** A VM each: pause and the frame ledger, summed over its NICs; then the whole. */
+    public static void vms(CutFigures cut, PrintStream out) {
+        Table t = new Table(
+                "VM", "HOST", "PAUSE", "STOPPED AFTER", "ENTERED", "DELIVERED", "IN FLIGHT", "DROPPED", "LEDGER");
+        long first = firstStop(cut);
+        cut.hosts().stream()
+                .sorted(Comparator.comparing(CutFigures.HostCut::host))
+                .forEach(h -> h.vms().forEach(v -> {
+                    long[] s = new long[4];
+                    for (CutFigures.NicLedger n : v.nics()) {
+                        s[0] += n.entered();
+                        s[1] += n.delivered();
+                        s[2] += n.held();
+                        s[3] += n.dropped();
+                    }
+                    t.row(
+                            v.vm(),
+                            h.host(),
+                            Text.micros(v.pauseMicros()),
+                            Text.micros(v.stopMicros() - first),
+                            s[0],
+                            s[1],
+                            s[2],
+                            s[3],
+                            balanced(v) ? "balances" : "DOES NOT BALANCE");
+                }));
+        t.print(out);
+        out.printf(
+                "longest pause %s, skew between stops %s, frames in flight %d%n",
+                Text.micros(cut.longestPauseMicros()), Text.micros(cut.skewMicros()), cut.framesInFlight());
+    }
+
+    /** A NIC each. */
+    public static void nics(CutFigures cut, PrintStream out) {
+        Table t = new Table("VM", "NIC", "SEGMENT", "ENTERED", "DELIVERED", "IN FLIGHT", "DROPPED", "COOKIES");
+        cut.hosts().forEach(h -> h.vms().forEach(v -> v.nics()
+                .forEach(n -> t.row(
+                        v.vm(),
+                        n.nic(),
+                        n.segment(),
+                        n.entered(),
+                        n.delivered(),
+                        n.held(),
+                        n.dropped(),
+                        n.cookies()))));
+        t.print(out);
+    }
+
+    /** A host each: how long the steps of the cut took. */
+    public static void hosts(CutFigures cut, PrintStream out) {
+        Table t = new Table("HOST", "STARTED LATE", "DELIVERED", "STOPPED", "CHANNELS", "ARMED", "CAPTURED", "RUNNING");
+        cut.hosts()
+                .forEach(h -> t.row(
+                        h.host(),
+                        Text.micros(h.gatesClosedMicros() - h.startMicros()),
+                        Text.micros(h.deliveredMicros() - h.gatesClosedMicros()),
+                        Text.micros(h.stoppedMicros() - h.gatesClosedMicros()),
+                        Text.micros(h.channelsMicros() - h.gatesClosedMicros()),
+                        Text.micros(h.armedMicros() - h.gatesClosedMicros()),
+                        Text.micros(h.capturedMicros() - h.gatesClosedMicros()),
+                        Text.micros(h.runningMicros() - h.gatesClosedMicros())));
+        t.print(out);
+        out.println(
+                "times are since the host's gates closed, but STARTED LATE: since the time that the cut was asked for");
+    }
+
+    /** Whether entered = delivered + held + dropped for every NIC. */
+    public static boolean balanced(CutFigures.VmCut v) {
+        return v.nics().stream().allMatch(n -> n.entered() == n.delivered() + n.held() + n.dropped());
+    }
+
+    private static long firstStop(CutFigures cut) {
+        return cut.hosts().stream()
+                .flatMap(h -> h.vms().stream())
+                .mapToLong(CutFigures.VmCut::stopMicros)
+                .min()
+                .orElse(0);
+    }
+}

@@ -1,0 +1,272 @@
+package io.holdfast.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.net.httpserver.HttpServer;
+import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.OperationKind;
+import io.holdfast.schemas.event.Problem;
+import io.holdfast.schemas.view.ErrorView;
+import io.holdfast.schemas.view.InstanceView;
+import io.holdfast.schemas.view.OperationView;
+import io.holdfast.schemas.view.RequestAccepted;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MainTest {
+    private static final String OPERATION = "op-0123456789abcdef";
+
+    private record Answer(int status, String body) {}
+
+    private final Map<String, Answer> answers = new ConcurrentHashMap<>();
+    private final Map<String, String> received = new ConcurrentHashMap<>();
+    private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+    private final ByteArrayOutputStream err = new ByteArrayOutputStream();
+    private HttpServer server;
+
+    @BeforeEach
+    void start() throws IOException {
+        server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+        server.createContext("/", x -> {
+            String key = x.getRequestMethod() + " " + x.getRequestURI().getPath();
+            received.put(key, new String(x.getRequestBody().readAllBytes(), StandardCharsets.UTF_8));
+            Answer a = answers.getOrDefault(key, new Answer(404, ""));
+            byte[] body = a.body().getBytes(StandardCharsets.UTF_8);
+            x.sendResponseHeaders(a.status(), body.length == 0 ? -1 : body.length);
+            x.getResponseBody().write(body);
+            x.close();
+        });
+        server.start();
+    }
+
+    @AfterEach
+    void stop() {
+        server.stop(0);
+    }
+
+    private int run(String... args) {
+        String[] all = new String[args.length + 2];
+        all[0] = "--server";
+        all[1] = "http://127.0.0.1:" + server.getAddress().getPort();
+        System.arraycopy(args, 0, all, 2, args.length);
+        return Main.run(stream(out), stream(err), all);
+    }
+
+    private static PrintStream stream(ByteArrayOutputStream to) {
+        return new PrintStream(to, true, StandardCharsets.UTF_8);
+    }
+
+    private String out() {
+        return out.toString(StandardCharsets.UTF_8);
+    }
+
+    private String err() {
+        return err.toString(StandardCharsets.UTF_8);
+    }
+
+    private void answer(String key, int status, Object body) throws IOException {
+        answers.put(key, new Answer(status, Api.json().writeValueAsString(body)));
+    }
+
+    private static OperationView operation(String state, ErrorCode code, List<Problem> problems) {
+        return new OperationView(
+                OPERATION,
+                OperationKind.checkpoint,
+                "net",
+                "r1",
+                "/test",
+                state,
+                "prepare",
+                "cp-1",
+                Instant.EPOCH,
+                Instant.EPOCH.plusSeconds(1),
+                code,
+                code == null ? null : "it broke",
+                code == null ? null : "mend it",
+                problems,
+                List.of(),
+                Map.of("prepare", 12L),
+                null);
+    }
+
+    @Test
+    void listShowsInstancesAsTable() throws IOException {
+        // Given
+        answer(
+                "GET /api/v1/instances",
+                200,
+                List.of(new InstanceView("net", "ring", "running", List.of("h1", "h2"), List.of(), null, null)));
+        // When
+        int status = run("list");
+        // Then
+        assertThat(status).isZero();
+        assertThat(out().lines()).hasSize(2).last().asString().matches("net +ring +running +0 +h1,h2 +- +-");
+        assertThat(err()).isEmpty();
+    }
+
+    @Test
+    void listAsJsonIsTheServersAnswer() throws IOException {
+        // Given
+        var view = List.of(new InstanceView("net", "ring", "running", List.of("h1"), List.of(), null, null));
+        answer("GET /api/v1/instances", 200, view);
+        // When
+        int status = run("list", "-o", "json");
+        // Then
+        assertThat(status).isZero();
+        assertThat(Api.json().readTree(out())).isEqualTo(Api.json().valueToTree(view));
+    }
+
+    @Test
+    void completedCheckpointPrintsItsId() throws IOException {
+        // Given
+        answer("POST /api/v1/requests/checkpoint", 202, new RequestAccepted("r1", OPERATION));
+        answer("GET /api/v1/operations/" + OPERATION, 200, operation("completed", null, List.of()));
+        // When
+        int status = run("checkpoint", "net", "--label", "before");
+        // Then
+        assertThat(status).isZero();
+        assertThat(out()).startsWith("cp-1");
+        assertThat(received.get("POST /api/v1/requests/checkpoint")).contains("\"net\"", "\"before\"");
+    }
+
+    @Test
+    void failedOperationExitsOneAndTellsTheRemedy() throws IOException {
+        // Given
+        answer("POST /api/v1/requests/checkpoint", 202, new RequestAccepted("r1", OPERATION));
+        answer("GET /api/v1/operations/" + OPERATION, 200, operation("failed", ErrorCode.VM_DEAD, List.of()));
+        // When
+        int status = run("checkpoint", "net");
+        // Then
+        assertThat(status).isEqualTo(1);
+        assertThat(err()).contains("VM_DEAD", "it broke", "mend it", OPERATION);
+        assertThat(out()).isEmpty();
+    }
+
+    @Test
+    void rejectedRequestExitsThree() throws IOException {
+        // Given
+        answer("POST /api/v1/requests/checkpoint", 202, new RequestAccepted("r1", OPERATION));
+        answer(
+                "GET /api/v1/operations/" + OPERATION,
+                200,
+                operation(
+                        "rejected",
+                        null,
+                        List.of(new Problem(ErrorCode.UNKNOWN_INSTANCE, "/instance", "no net", "see list"))));
+        // When
+        int status = run("checkpoint", "net");
+        // Then
+        assertThat(status).isEqualTo(3);
+        assertThat(err()).contains("UNKNOWN_INSTANCE: /instance: no net", "see list");
+    }
+
+    @Test
+    void badSpecListsEveryProblem(@TempDir Path dir) throws IOException {
+        // Given
+        Path spec = Files.writeString(dir.resolve("net.yaml"), "name: x");
+        answer(
+                "POST /api/v1/specs/validate",
+                400,
+                new ErrorView(List.of(
+                        new Problem(ErrorCode.INVALID_SPEC, "/vms", "is empty", "add a VM"),
+                        new Problem(ErrorCode.INVALID_SPEC, "/name", "is bad", "use a-z"))));
+        // When
+        int status = run("apply", spec.toString());
+        // Then
+        assertThat(status).isEqualTo(3);
+        assertThat(err()).contains("/vms: is empty", "/name: is bad");
+    }
+
+    @Test
+    void unknownThingsExitFive() {
+        assertThat(run("show", "nothing")).isEqualTo(5);
+        assertThat(run("operation", "op-x")).isEqualTo(5);
+        assertThat(run("checkpoint", "show", "cp-x")).isEqualTo(5);
+        assertThat(run("apply", "/nonexistent/file.yaml")).isEqualTo(5);
+        assertThat(err()).contains("no instance 'nothing'", "no checkpoint 'cp-x'");
+    }
+
+    @Test
+    void wrongUsageExitsTwo() {
+        assertThat(run("checkpoint")).isEqualTo(2);
+        assertThat(run("frobnicate")).isEqualTo(2);
+        assertThat(run("restore", "cp-1", "--place", "nonsense")).isEqualTo(2);
+        assertThat(run()).isEqualTo(2);
+    }
+
+    @Test
+    void noServerExitsFour() {
+        // Given
+        server.stop(0);
+        // When
+        int status = run("list");
+        // Then
+        assertThat(status).isEqualTo(4);
+        assertThat(err()).contains("no coordinator at");
+    }
+
+    @Test
+    void cutFiguresShowLedgerOfEachVm() {
+        // Given
+        var nic = new CutFigures.NicLedger(0, "red", 10, 7, 3, 0, 2);
+        var cut = new CutFigures(List.of(new CutFigures.HostCut(
+                "h1",
+                0,
+                10,
+                20,
+                30,
+                40,
+                50,
+                60,
+                70,
+                List.of(new CutFigures.VmCut("a", 30, 50, 70, 41_000, List.of(nic))))));
+        // When
+        Figures.vms(cut, stream(out));
+        // Then
+        assertThat(out()).contains("41.0 ms", "balances", "frames in flight 3").doesNotContain("DOES NOT");
+    }
+
+    @Test
+    void inspectListsFramesOfPcapng(@TempDir Path dir) throws IOException {
+        // Given
+        ByteBuffer b = ByteBuffer.allocate(256).order(ByteOrder.LITTLE_ENDIAN);
+        b.putInt(0x0a0d0d0a).putInt(28).putInt(0x1a2b3c4d).putInt(1).putLong(-1).putInt(28);
+        b.putInt(6).putInt(12 + 20 + 16).putInt(0).putLong(0).putInt(14).putInt(14);
+        b.put(new byte[] {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x06, 0, 0}).putInt(12 + 20 + 16);
+        Path file = dir.resolve("frames-0.pcapng");
+        Files.write(file, java.util.Arrays.copyOf(b.array(), b.position()));
+        // When
+        int status = run("inspect", file.toString());
+        // Then
+        assertThat(status).isZero();
+        assertThat(out()).contains("1 frame", "02:00:00:00:00:02 -> 02:00:00:00:00:01", "0x0806");
+    }
+
+    @Test
+    void inspectSaysWhatIsDamaged(@TempDir Path dir) throws IOException {
+        // Given
+        Path file = Files.writeString(dir.resolve("devices.bin"), "not what it should be");
+        // When
+        int status = run("inspect", file.toString());
+        // Then
+        assertThat(status).isZero();
+        assertThat(out()).contains("DAMAGED");
+    }
+}

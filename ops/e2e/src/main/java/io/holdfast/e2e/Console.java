@@ -1,0 +1,92 @@
+package io.holdfast.e2e;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * What a guest has printed. After a restart the log begins anew, maybe in the middle of a line; only whole lines count.
+ *
+ * @param ring progress of the ring
+ * @param received progress of the datagrams
+ * @param clock longest gaps in microseconds, one for each line of {@code clock}
+ * @param faults lines that must not be there
+ */
+public record Console(List<Ring> ring, List<Received> received, List<Long> clock, List<String> faults) {
+    private static final Pattern RING = Pattern.compile("RING count=(\\d+) hash=([0-9a-f]{16}) ok");
+    private static final Pattern RX = Pattern.compile(
+            "RX last=(\\d+) got=(\\d+) lost=(\\d+) old=\\d+ repeated=(\\d+) reordered=(\\d+) port=(\\d+)");
+    private static final Pattern CLOCK = Pattern.compile("CLOCK max_us=(\\d+) .*");
+    private static final Pattern FAULT = Pattern.compile(
+            "(RING BROKEN|MEMORY BROKEN|GAP |REPEATED |REORDERED |HF-EXIT|HF-NIC failed|HF-MODULE failed|USAGE|Kernel panic|.*BUG:).*");
+
+    /** A line of {@code ring}. */
+    public record Ring(long count, String hash) {}
+
+    /** A line of {@code udpseq recv}. */
+    public record Received(long last, long got, long lost, long repeated, long reordered, int port) {
+        /** Whether nothing is missing, repeated or out of order. */
+        public boolean clean() {
+            return lost == 0 && repeated == 0 && reordered == 0;
+        }
+    }
+
+    /** Reads a console log; one that does not exist yet is empty. */
+    public static Console read(Path log) {
+        String text;
+        try {
+            text = Files.readString(log, StandardCharsets.ISO_8859_1);
+        } catch (NoSuchFileException e) {
+            text = "";
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+        return parse(text);
+    }
+
+    static Console parse(String text) {
+        Console c = new Console(new ArrayList<>(), new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
+        int end = text.lastIndexOf('\n');
+        for (String raw : text.substring(0, Math.max(end, 0)).split("\n", -1)) {
+            String line = raw.strip();
+            Matcher ring = RING.matcher(line);
+            Matcher rx = RX.matcher(line);
+            Matcher clock = CLOCK.matcher(line);
+            if (ring.matches()) {
+                c.ring.add(new Ring(Long.parseLong(ring.group(1)), ring.group(2)));
+            } else if (rx.matches()) {
+                c.received.add(new Received(
+                        Long.parseLong(rx.group(1)),
+                        Long.parseLong(rx.group(2)),
+                        Long.parseLong(rx.group(3)),
+                        Long.parseLong(rx.group(4)),
+                        Long.parseLong(rx.group(5)),
+                        Integer.parseInt(rx.group(6))));
+            } else if (clock.matches()) {
+                c.clock.add(Long.parseLong(clock.group(1)));
+            } else if (FAULT.matcher(line).matches()) {
+                c.faults.add(line);
+            }
+        }
+        return c;
+    }
+
+    public Optional<Ring> firstRing() {
+        return ring.stream().findFirst();
+    }
+
+    public Optional<Ring> lastRing() {
+        return ring.isEmpty() ? Optional.empty() : Optional.of(ring.get(ring.size() - 1));
+    }
+
+    public Optional<Received> lastReceived() {
+        return received.isEmpty() ? Optional.empty() : Optional.of(received.get(received.size() - 1));
+    }
+}

@@ -1,0 +1,17 @@
+package io.holdfast.e2e;
+
+/** A stack that this program may use, and break. */
+public interface Stack extends AutoCloseable {
+    /** Where everything is. */
+    Lab lab();
+
+    /** Ends the agent of a host with SIGKILL. */
+    void killAgent(String host);
+
+    /** Starts the agent of a host again and waits until it is ready. */
+    void startAgent(String host);
+
+    /** Takes down what was started here; nothing when the stack was up before. */
+    @Override
+    void close();
+}
