@@ -1,0 +1,383 @@
+package io.holdfast.agent.qemu;
+
+import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.Vm;
+import io.holdfast.agent.image.DevicesFile;
+import io.holdfast.agent.image.FileCloner;
+import io.holdfast.agent.image.ImageFolder;
+import io.holdfast.agent.image.MachineFile;
+import io.holdfast.agent.image.RamWriter;
+import io.holdfast.agent.image.StreamException;
+import io.holdfast.agent.image.StreamParser;
+import io.holdfast.agent.nat.Native;
+import io.holdfast.schemas.event.ErrorCode;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.jboss.logging.Logger;
+
+/**
+ * A background snapshot of a VM into an image.
+ *
+ * <p>QEMU writes its stream into a pipe. A reader thread takes it into memory and never waits for the disk until the bound is reached: a guest
+ * that writes to a page which is not on the stream yet stands until it is. A writer thread parses the stream and writes pages behind. The
+ * first RAM record means armed: QEMU has saved device state in its memory and write-protected the RAM, so the VM may run.
+ *
+ * <p>Threads: begin, awaitArmed, awaitComplete and close may be called from any thread; begin once.
+ */
+final class QemuSnapshot implements Vm.Snapshot {
+    private static final Logger LOG = Logger.getLogger(QemuSnapshot.class);
+    private static final String FD_NAME = "hf-snapshot";
+    private static final int PIPE_BYTES = 1 << 20;
+    private static final int PIPE_DEFAULT = 0;
+    private static final long MAX_BANDWIDTH = 100L << 30;
+    /** ROMs and tables beside the guest's RAM. */
+    private static final long OTHER_BLOCKS = 256L << 20;
+
+    private static final int WARM_SEGMENTS = 8;
+    private static final Duration CANCEL_LIMIT = Duration.ofSeconds(10);
+
+    private final QemuVm vm;
+    private final ImageFolder image;
+    private final Stage stage;
+    private final FileCloner cloner;
+    private final int pipe;
+    private final int wake;
+    private final FileChannel ram;
+    private final CompletableFuture<Long> armed = new CompletableFuture<>();
+    private final CompletableFuture<Void> disks = new CompletableFuture<>();
+    private final CompletableFuture<Void> written = new CompletableFuture<>();
+    private final Thread reader;
+    private final Thread writer;
+    private volatile CompletableFuture<String> migrationEnd;
+    private volatile boolean complete;
+
+    // Guarded by this.
+    private boolean begun;
+    private boolean closed;
+
+    private QemuSnapshot(
+            QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner, int pipe, int wake, FileChannel ram) {
+        this.vm = vm;
+        this.image = image;
+        this.stage = new Stage(pool);
+        this.cloner = cloner;
+        this.pipe = pipe;
+        this.wake = wake;
+        this.ram = ram;
+        this.reader =
+                Thread.ofPlatform().daemon().name("snap-read-" + vm.name()).unstarted(this::read);
+        this.writer =
+                Thread.ofPlatform().daemon().name("snap-write-" + vm.name()).unstarted(this::write);
+    }
+
+    static QemuSnapshot prepare(QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner) throws AgentException {
+        int[] pipe = {-1, -1};
+        int wake = -1;
+        FileChannel ram = null;
+        boolean done = false;
+        try {
+            VmRecord r = vm.vmRecord();
+            image.describe(r.qemu(), r.nics(), r.disks());
+            for (String name : Set.of(ImageFolder.KERNEL, ImageFolder.INITRD, ImageFolder.FIRMWARE)) {
+                if (Files.exists(vm.folder().resolve(name))) {
+                    boolean ignored = cloner.copy(
+                            vm.folder().resolve(name), image.folder().resolve(name));
+                }
+            }
+            ram = image.create(ImageFolder.RAM);
+            vm.capabilities(true);
+            vm.qmp()
+                    .execute(
+                            "migrate-set-parameters",
+                            QmpClient.arguments().put("max-bandwidth", MAX_BANDWIDTH),
+                            vm.settings().commandLimit());
+            pool.warm(WARM_SEGMENTS);
+            pipe = pipe();
+            wake = Native.eventfd();
+            vm.qmp().passFd(pipe[1], FD_NAME, vm.settings().commandLimit());
+            var snapshot = new QemuSnapshot(vm, image, pool, cloner, pipe[0], wake, ram);
+            snapshot.reader.start();
+            snapshot.writer.start();
+            done = true;
+            return snapshot;
+        } catch (QmpException e) {
+            throw vm.failure("preparing the snapshot of " + vm.name() + " failed: " + e.getMessage(), e);
+        } catch (IOException e) {
+            throw new AgentException(
+                    ErrorCode.IO_FAILED,
+                    "preparing the image in " + image.folder() + " failed: " + e.getMessage(),
+                    "see the disk and the rights of the image folder",
+                    e);
+        } finally {
+            Native.close(pipe[1]);
+            if (!done) {
+                Native.close(pipe[0]);
+                Native.close(wake);
+                closeQuietly(ram);
+            }
+        }
+    }
+
+    private static int[] pipe() throws IOException {
+        try {
+            return Native.pipe(PIPE_BYTES);
+        } catch (IOException e) {
+            return Native.pipe(PIPE_DEFAULT); // the limit of pipes' sizes is reached: only slower
+        }
+    }
+
+    @Override
+    public void begin() throws AgentException {
+        synchronized (this) {
+            if (begun || closed) {
+                throw new IllegalStateException("a snapshot is used once");
+            }
+            begun = true;
+            migrationEnd = vm.expectMigrationEnd();
+        }
+        var unused = vm.qmp()
+                .send("migrate", QmpClient.arguments().put("uri", "fd:" + FD_NAME), -1)
+                .whenComplete((answer, e) -> {
+                    if (e != null) {
+                        armed.completeExceptionally(e);
+                        stage.end(e instanceof IOException io ? io : new IOException(e));
+                    }
+                });
+        if (vm.vmRecord().disks().stream().noneMatch(QemuSnapshot::scratch)) {
+            disks.complete(null);
+            return;
+        }
+        Thread.ofPlatform().daemon().name("snap-disk-" + vm.name()).start(() -> {
+            try {
+                for (MachineFile.Disk d : vm.vmRecord().disks()) {
+                    if (scratch(d)) {
+                        boolean ignored = cloner.copy(
+                                vm.folder().resolve(d.file()), image.folder().resolve(d.file()));
+                    }
+                }
+                disks.complete(null);
+            } catch (IOException | RuntimeException e) {
+                disks.completeExceptionally(e);
+            }
+        });
+    }
+
+    private static boolean scratch(MachineFile.Disk d) {
+        return d.mode().equals("scratch");
+    }
+
+    @Override
+    public long awaitArmed(Duration limit) throws AgentException {
+        long deadline = System.nanoTime() + limit.toNanos();
+        long micros = await(armed, limit, "armed");
+        await(disks, Duration.ofNanos(Math.max(0, deadline - System.nanoTime())), "copying the scratch disks");
+        return micros;
+    }
+
+    @Override
+    public void awaitComplete(Duration limit) throws AgentException {
+        long deadline = System.nanoTime() + limit.toNanos();
+        await(written, limit, "complete");
+        String end = await(
+                migrationEnd, Duration.ofNanos(Math.max(0, deadline - System.nanoTime())), "reported as completed");
+        if (!end.equals("completed")) {
+            throw vm.failure("QEMU's snapshot of " + vm.name() + " ended as " + end + vm.migrationError(), null);
+        }
+        complete = true;
+        close();
+    }
+
+    private <T> T await(CompletableFuture<T> future, Duration limit, String what) throws AgentException {
+        try {
+            return future.get(limit.toNanos(), TimeUnit.NANOSECONDS);
+        } catch (TimeoutException e) {
+            throw new AgentException(
+                    ErrorCode.QEMU_FAILED,
+                    "the snapshot of " + vm.name() + " was not " + what + " within " + limit.toMillis() + " ms",
+                    "try again when the host has less to do; huge pages make it shorter",
+                    e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new AgentException(ErrorCode.INTERRUPTED, "the snapshot of " + vm.name() + " was interrupted", "", e);
+        } catch (ExecutionException e) {
+            throw failed(e.getCause());
+        }
+    }
+
+    private AgentException failed(Throwable cause) {
+        String of = "the snapshot of " + vm.name() + " failed: ";
+        if (cause instanceof QmpException q) {
+            return vm.failure(of + q.getMessage(), q);
+        }
+        CompletableFuture<String> end = migrationEnd;
+        if (cause instanceof StreamException s) {
+            // Mostly QEMU gave up or died and the stream is short: then that is the better reason.
+            String how = end == null
+                    ? ""
+                    : end.completeOnTimeout("", 200, TimeUnit.MILLISECONDS).join();
+            if (how.equals("failed") || how.equals("gone")) {
+                return vm.failure(of + s.getMessage() + vm.migrationError(), s);
+            }
+            return new AgentException(
+                    ErrorCode.STREAM_BROKEN,
+                    of + s.getMessage(),
+                    "take another checkpoint; if it happens again, report it with QEMU's version",
+                    s);
+        }
+        return new AgentException(
+                ErrorCode.IO_FAILED,
+                of + cause.getMessage(),
+                "see the disk and the space of " + image.folder(),
+                cause instanceof Exception e ? e : new IllegalStateException(cause));
+    }
+
+    private void read() {
+        IOException failure = null;
+        try {
+            StagePool.Segment s = null;
+            while (NativeBuffers.awaitReadable(pipe, wake)) {
+                s = stage.room(s);
+                if (s == null) {
+                    break;
+                }
+                int n = (int) Native.read(pipe, s.address + s.filled, StagePool.SEGMENT - s.filled, -1);
+                if (n == 0) {
+                    break;
+                }
+                stage.filled(s, n);
+            }
+        } catch (IOException e) {
+            failure = e;
+        } catch (InterruptedException e) {
+            failure = new IOException("interrupted", e);
+        } catch (RuntimeException | Error e) {
+            failure = new IOException(e);
+        } finally {
+            Native.close(pipe); // QEMU gets EPIPE if it still writes
+            stage.end(failure);
+        }
+    }
+
+    private void write() {
+        var pages = new RamWriter(ram, () -> armed.complete(Native.micros()));
+        var parser = new StreamParser(pages, vm.vmRecord().spec().memoryBytes() + OTHER_BLOCKS);
+        try {
+            for (ByteBuffer b = stage.next(); b != null; b = stage.next()) {
+                parser.feed(b);
+            }
+            DevicesFile devices = pages.finish(parser.end());
+            disks.get();
+            for (MachineFile.Disk d : vm.vmRecord().disks()) {
+                if (scratch(d)) {
+                    force(image.folder().resolve(d.file()));
+                }
+            }
+            for (String name : Set.of(ImageFolder.KERNEL, ImageFolder.INITRD, ImageFolder.FIRMWARE)) {
+                if (Files.exists(image.folder().resolve(name))) {
+                    force(image.folder().resolve(name));
+                }
+            }
+            image.captured(armed.join(), pages, devices);
+            LOG.infof(
+                    "event=snapshot-written vm=%s checkpoint=%s stream=%d data=%d",
+                    vm.name(), image.checkpoint(), parser.consumed(), pages.dataBytes());
+            written.complete(null);
+        } catch (ExecutionException e) {
+            fail(e.getCause());
+        } catch (IOException | InterruptedException | RuntimeException | Error e) {
+            fail(e);
+        } finally {
+            closeQuietly(ram);
+            stage.giveUp(); // a reader that still works has nothing to read for
+            try {
+                Native.signal(wake);
+                reader.join();
+            } catch (IOException | InterruptedException e) {
+                LOG.errorf(e, "event=snapshot-reader-stays vm=%s", vm.name());
+            }
+            stage.release();
+            Native.close(wake);
+        }
+    }
+
+    private void fail(Throwable e) {
+        armed.completeExceptionally(e);
+        written.completeExceptionally(e);
+    }
+
+    private static void force(Path file) throws IOException {
+        try (FileChannel c = FileChannel.open(file, StandardOpenOption.WRITE)) {
+            c.force(true);
+        }
+    }
+
+    @Override
+    public void close() {
+        boolean cancel;
+        boolean unused;
+        synchronized (this) {
+            if (closed) {
+                return;
+            }
+            closed = true;
+            cancel = begun && !complete;
+            unused = !begun;
+        }
+        disks.completeExceptionally(new IOException("the snapshot was given up"));
+        stage.giveUp();
+        try {
+            if (unused) {
+                vm.qmp()
+                        .execute(
+                                "closefd",
+                                QmpClient.arguments().put("fdname", FD_NAME),
+                                vm.settings().commandLimit());
+            } else if (cancel) {
+                vm.qmp().execute("migrate_cancel", null, vm.settings().commandLimit());
+            }
+        } catch (IOException | AgentException e) {
+            LOG.infof("event=snapshot-cancel vm=%s result=\"%s\"", vm.name(), e.getMessage());
+        }
+        try {
+            writer.join();
+            if (cancel) {
+                awaitCancelled();
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void awaitCancelled() {
+        try {
+            String end = migrationEnd.get(CANCEL_LIMIT.toNanos(), TimeUnit.NANOSECONDS);
+            LOG.infof("event=snapshot-cancelled vm=%s status=%s", vm.name(), end);
+        } catch (TimeoutException e) {
+            LOG.errorf("event=snapshot-cancel-late vm=%s", vm.name());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } catch (ExecutionException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static void closeQuietly(FileChannel c) {
+        try {
+            if (c != null) {
+                c.close();
+            }
+        } catch (IOException e) {
+            LOG.errorf(e, "event=close-failed");
+        }
+    }
+}

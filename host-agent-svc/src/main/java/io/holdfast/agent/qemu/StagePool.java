@@ -1,0 +1,104 @@
+package io.holdfast.agent.qemu;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.function.BooleanSupplier;
+import org.jboss.logging.Logger;
+
+/**
+ * Memory that takes snapshot streams before they are on the disk: direct buffers, kept for the next snapshot, bounded for the host.
+ * Thread-safe.
+ */
+final class StagePool {
+    private static final Logger LOG = Logger.getLogger(StagePool.class);
+    static final int SEGMENT = 2 << 20;
+
+    private final int limit;
+
+    // Guarded by this.
+    private final Deque<Segment> free = new ArrayDeque<>();
+    private int made;
+    private boolean exhausted;
+
+    /** A piece of memory with its address. */
+    static final class Segment {
+        final ByteBuffer buffer = ByteBuffer.allocateDirect(SEGMENT);
+        final long address = NativeBuffers.address(buffer);
+        /** Bytes that the reader has put; guarded by the stage. */
+        int filled;
+        /** Bytes that the writer has taken; the writer's own. */
+        int taken;
+    }
+
+    /** A pool of at most that many bytes, at least two segments. */
+    StagePool(long bytes) {
+        this.limit = (int) Math.max(2, Math.min(bytes / SEGMENT, Integer.MAX_VALUE));
+    }
+
+    /**
+     * A segment; waits while all are in use, which means that the disk is slower than the stream and the bound is reached.
+     *
+     * @return null when given up meanwhile (see {@link #wakeAll})
+     */
+    Segment take(BooleanSupplier givenUp) throws InterruptedException {
+        synchronized (this) {
+            while (true) {
+                if (givenUp.getAsBoolean()) {
+                    return null;
+                }
+                Segment s = free.poll();
+                if (s == null && made < limit && !exhausted) {
+                    s = make();
+                }
+                if (s != null) {
+                    s.filled = 0;
+                    s.taken = 0;
+                    return s;
+                }
+                wait();
+            }
+        }
+    }
+
+    private Segment make() {
+        try {
+            var s = new Segment();
+            made++;
+            return s;
+        } catch (OutOfMemoryError e) {
+            if (made == 0) {
+                throw e;
+            }
+            exhausted = true;
+            LOG.warnf(
+                    "event=stage-memory-short made=%d wanted=%d remedy=\"raise -XX:MaxDirectMemorySize\"", made, limit);
+            return null;
+        }
+    }
+
+    /** Makes memory beforehand, as far as the bound allows, so that so many segments are free. */
+    synchronized void warm(int segments) {
+        while (free.size() < segments && made < limit && !exhausted) {
+            Segment s = make();
+            if (s != null) {
+                free.push(s);
+            }
+        }
+    }
+
+    synchronized void give(Segment s) {
+        free.push(s);
+        notifyAll();
+    }
+
+    /** Lets waiting takers look whether they are given up. */
+    synchronized void wakeAll() {
+        notifyAll();
+    }
+
+    /** Segments in use. For tests. */
+    synchronized int inUse() {
+        return made - free.size();
+    }
+}
