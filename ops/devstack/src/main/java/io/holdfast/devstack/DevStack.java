@@ -57,7 +57,8 @@ public final class DevStack implements AutoCloseable {
             return Optional.empty();
         }
         try {
-            return Optional.of(new DevStack(JSON.readValue(record.toFile(), StackConfig.class)));
+            return Optional.of(
+                    new DevStack(JSON.treeToValue(JSON.readTree(record.toFile()).path("config"), StackConfig.class)));
         } catch (IOException e) {
             throw new UncheckedIOException(record + " cannot be read", e);
         }
@@ -93,9 +94,8 @@ public final class DevStack implements AutoCloseable {
         try {
             Files.createDirectories(config.home().resolve("run"));
             Path part = config.home().resolve(RECORD + ".part");
-            JSON.writerWithDefaultPrettyPrinter().writeValue(part.toFile(), config);
+            JSON.writerWithDefaultPrettyPrinter().writeValue(part.toFile(), stack.record());
             Files.move(part, config.home().resolve(RECORD), StandardCopyOption.ATOMIC_MOVE);
-            Files.writeString(config.home().resolve("env"), stack.environmentText());
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -229,7 +229,6 @@ public final class DevStack implements AutoCloseable {
         }
         if (keep) {
             deleteTree(config.home().resolve("run"));
-            deleteTree(config.home().resolve("env"));
             deleteTree(config.home().resolve(RECORD));
         } else {
             deleteTree(config.home());
@@ -265,7 +264,7 @@ public final class DevStack implements AutoCloseable {
             return;
         }
         // What a kept or broken-off stack leaves is ours; anything else in there is not.
-        List<String> ours = List.of("logs", "run", "kafka", "s3", "hosts", "boot", "cds", "env", RECORD + ".part");
+        List<String> ours = List.of("logs", "run", "kafka", "s3", "hosts", "boot", RECORD + ".part");
         try (var entries = Files.list(home)) {
             List<String> foreign = entries.map(p -> p.getFileName().toString())
                     .filter(n -> !ours.contains(n))
@@ -325,13 +324,17 @@ public final class DevStack implements AutoCloseable {
     private void awaitHosts() {
         await(
                 "coordinator",
-                () -> get("/api/v1/hosts").map(this::countHosts).orElse(0) >= config.hosts(),
+                () -> get("/api/v1/hosts").map(this::countAlive).orElse(0) >= config.hosts(),
                 "heartbeats of all " + config.hosts() + " hosts");
     }
 
-    private int countHosts(JsonNode answer) {
+    private int countAlive(JsonNode answer) {
         JsonNode list = answer.isArray() ? answer : answer.path("hosts");
-        return list.size();
+        int alive = 0;
+        for (JsonNode host : list) {
+            alive += host.path("state").asText().equals("alive") ? 1 : 0;
+        }
+        return alive;
     }
 
     private void endAll(List<String> names) {
@@ -467,9 +470,37 @@ public final class DevStack implements AutoCloseable {
         new ProcessKit.Running(ids, config.log(name), 0).await(condition, what, READY_LIMIT);
     }
 
-    private String environmentText() {
-        return "HOLDFAST_URL=" + config.coordinatorUrl() + "\nHOLDFAST_BOOTSTRAP=" + config.bootstrapServers()
-                + "\nHOLDFAST_S3=" + config.s3Endpoint() + "\n";
+    /** What other programs may read from stack.json: stable names; {@code config} is for this class alone. */
+    private Map<String, Object> record() {
+        Map<String, Object> record = new LinkedHashMap<>();
+        record.put("name", config.name());
+        record.put("coordinator", config.coordinatorUrl());
+        record.put("bootstrap", config.bootstrapServers());
+        record.put("s3", config.s3Endpoint());
+        record.put("bucket", S3Server.BUCKET);
+        record.put("accessKey", S3Server.ACCESS_KEY);
+        record.put("secretKey", S3Server.SECRET_KEY);
+        record.put("guest", guestFolder().toString());
+        List<Map<String, String>> hosts = new ArrayList<>();
+        for (String host : config.hostNames()) {
+            Map<String, String> entry = new LinkedHashMap<>();
+            entry.put("name", host);
+            entry.put("address", config.address(host));
+            entry.put("namespace", config.namespace(host));
+            entry.put("stateDir", config.stateFolder(host).toString());
+            entry.put("imageDir", config.imageFolder(host).toString());
+            entry.put("agent", "http://" + config.address(host) + ":" + config.agentPort());
+            entry.put("storage", "http://" + config.address(host) + ":" + config.storagePort());
+            hosts.add(entry);
+        }
+        record.put("hosts", hosts);
+        record.put("config", config);
+        return record;
+    }
+
+    /** Where the launcher builds the guest that demo, tests and benches boot. */
+    public static Path guestFolder() {
+        return RepoRoot.find().resolve(".holdfast/guest");
     }
 
     private static void unmount(Path folder) {

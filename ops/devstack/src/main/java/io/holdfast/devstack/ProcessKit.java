@@ -149,11 +149,14 @@ public final class ProcessKit {
         }
     }
 
-    /** The last lines of a log, ready to end an error message. */
+    /** The last lines of a log without stack frames, ready to end an error message. */
     static String tailOf(Path log) {
         try {
             List<String> lines =
-                    Files.readString(log, StandardCharsets.UTF_8).lines().toList();
+                    Files.readString(log, StandardCharsets.UTF_8)
+                    .lines()
+                    .filter(line -> !line.startsWith("\tat ") && !line.startsWith("\t...") && !line.isBlank())
+                    .toList();
             return "; last lines of " + log + ":\n  "
                     + String.join("\n  ", lines.subList(Math.max(0, lines.size() - TAIL_LINES), lines.size()));
         } catch (IOException e) {
