@@ -266,7 +266,7 @@ int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long pa
 			result[2]++;
 			int64_t now = hf_monotonic_nanos();
 			if (!until)
-				until = now + patience_us * 1000;
+				until = result[3] ? now : now + patience_us * 1000; /* waited in vain before */
 			if (now >= until) {
 				result[3]++;
 				break;

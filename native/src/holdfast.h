@@ -31,6 +31,8 @@ HF_API int hf_eventfd_signal(int fd);
 HF_API long hf_eventfd_drain(int fd);            /* what had been signalled, 0 if nothing */
 /* One read of at most len bytes once readable: 0 is the end. Works on blocking and non-blocking descriptors. */
 HF_API long hf_read(int fd, void *buf, size_t len, int timeout_ms);
+/* One read without waiting, from a non-blocking descriptor: -EAGAIN when there is nothing. */
+HF_API long hf_read_now(int fd, void *buf, size_t len);
 /* Writes all of it, or fails. */
 HF_API long hf_write(int fd, const void *buf, size_t len, int timeout_ms);
 HF_API long hf_pread(int fd, void *buf, size_t len, int64_t offset);   /* all up to the file's end */
@@ -68,6 +70,7 @@ HF_API int hf_sysctl(int netns, const char *name, const char *value); /* name wi
  * offload: TUN_F_ bits or -1 to leave them to QEMU.
  */
 HF_API int hf_tap_create(int netns, const char *name, int offload);
+HF_API int hf_tap_header(int fd);               /* bytes of virtio-net header before each frame, as QEMU set it */
 HF_API int hf_ifindex(int netns, const char *name);
 HF_API int hf_rtnl_open(int netns);              /* a route netlink socket that stays in the namespace */
 HF_API int hf_link_counters(int rtnl, int ifindex, uint64_t out[2]); /* tx_packets, tx_dropped */

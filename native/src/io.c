@@ -170,6 +170,8 @@ long hf_read(int fd, void *buf, size_t len, int timeout_ms)
 	}
 }
 
+long hf_read_now(int fd, void *buf, size_t len) { return CHECK(read(fd, buf, len)); }
+
 long hf_write(int fd, const void *buf, size_t len, int timeout_ms) { return hf_send_fd(fd, buf, len, -1, timeout_ms); }
 
 static ssize_t send_some(int fd, const void *buf, size_t len, int with)

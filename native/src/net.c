@@ -93,6 +93,12 @@ int hf_tap_create(int netns, const char *name, int offload)
 	return r < 0 ? r : fd;
 }
 
+int hf_tap_header(int fd)
+{
+	int size = 0;
+	return ioctl(fd, TUNGETVNETHDRSZ, &size) < 0 ? -errno : size;
+}
+
 int hf_ifindex(int netns, const char *name)
 {
 	int home, r = hf_enter(netns, &home);

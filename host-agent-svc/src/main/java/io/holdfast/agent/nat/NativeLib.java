@@ -39,6 +39,8 @@ public interface NativeLib {
 
     long hf_read(int fd, @Out ByteBuffer direct, long length, int timeoutMillis);
 
+    long hf_read_now(int fd, long address, long length);
+
     long hf_write(int fd, long address, long length, int timeoutMillis);
 
     long hf_write(int fd, @In ByteBuffer direct, long length, int timeoutMillis);
@@ -89,6 +91,8 @@ public interface NativeLib {
 
     int hf_tap_create(int netns, String name, int offload);
 
+    int hf_tap_header(int fd);
+
     int hf_ifindex(int netns, String name);
 
     int hf_rtnl_open(int netns);
@@ -100,6 +104,8 @@ public interface NativeLib {
     long hf_packet_send(int fd, @In byte[] frame, long length);
 
     long hf_inject(int fd, @In byte[] frame, long length);
+
+    long hf_inject(int fd, long address, long length);
 
     int hf_gate_attach(int netns, int tapIndex, int holdIndex, int state, @Out int[] mapAndLink);
 

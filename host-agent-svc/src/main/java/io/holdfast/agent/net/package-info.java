@@ -1,0 +1,2 @@
+/** Instances' networks on this host: namespaces, bridges, VXLAN, TAPs, gates and cookies. */
+package io.holdfast.agent.net;
