@@ -21,6 +21,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -72,7 +74,10 @@ final class Commands {
 
     @Command(
             name = "apply",
-            description = "Deploys the network that FILE (YAML or JSON) describes.",
+            description = {
+                "Deploys the network that FILE (YAML or JSON) describes.",
+                "$${NAME} in it is replaced by the environment variable NAME."
+            },
             mixinStandardHelpOptions = true)
     static final class Apply implements Callable<Integer> {
         @ParentCommand
@@ -95,7 +100,7 @@ final class Commands {
             String text = file.equals("-")
                     ? new String(System.in.readAllBytes(), StandardCharsets.UTF_8)
                     : Files.readString(Path.of(file));
-            var spec = main.api().validate(text);
+            var spec = main.api().validate(withVariables(text));
             if (dryRun) {
                 main.writeJson(spec);
                 return 0;
@@ -107,6 +112,24 @@ final class Commands {
             }
             return 0;
         }
+    }
+
+    private static final Pattern VARIABLE = Pattern.compile("\\$\\{([A-Z][A-Z0-9_]*)}");
+
+    /** A spec's text with each {@code ${NAME}} replaced by the environment variable; HOLDFAST_GUEST is the dev stack's too. */
+    static String withVariables(String text) {
+        return VARIABLE.matcher(text).replaceAll(m -> {
+            String value = System.getenv(m.group(1));
+            if (value == null && m.group(1).equals("HOLDFAST_GUEST")) {
+                value = DevStackFiles.guest().orElse(null);
+            }
+            if (value == null) {
+                throw new ApiException(
+                        ApiException.Kind.REJECTED,
+                        "the spec names ${" + m.group(1) + "}, which is not set\n  -> set it in the environment");
+            }
+            return Matcher.quoteReplacement(value);
+        });
     }
 
     @Command(name = "list", description = "Lists the instances.", mixinStandardHelpOptions = true)
@@ -390,8 +413,8 @@ final class Commands {
                 t.row(
                         h.host(),
                         h.state(),
-                        h.agentAlive() ? "alive" : "gone " + Text.ago(h.agentSeen(), Instant.now()),
-                        h.storageAlive() ? "alive" : "gone " + Text.ago(h.storageSeen(), Instant.now()),
+                        seen(h.agentAlive(), h.agentSeen()),
+                        seen(h.storageAlive(), h.storageSeen()),
                         a == null ? null : a.underlay(),
                         a == null ? null : a.qemu(),
                         a == null ? null : a.accelerator(),
@@ -532,6 +555,10 @@ final class Commands {
                         .println(Text.time(e.time()) + "  " + (e.subject() == null ? "" : e.subject() + "  ") + line));
             }
         }
+    }
+
+    private static String seen(boolean alive, Instant last) {
+        return alive ? "alive" : last == null ? "never seen" : "gone " + Text.ago(last, Instant.now());
     }
 
     /** An instance's VMs as a table. */

@@ -25,9 +25,15 @@ final class DevStackFiles {
             return URI.create(env);
         }
         return runFile()
-                .map(n -> URI.create("http://" + n.path("subnet").asText() + ".1:"
-                        + n.path("coordinatorPort").asInt()))
+                .map(n -> n.path("coordinator").asText())
+                .filter(u -> !u.isEmpty())
+                .map(URI::create)
                 .orElse(URI.create("http://127.0.0.1:8080"));
+    }
+
+    /** Folder of the guest that the launcher built, if a dev stack is up. */
+    static Optional<String> guest() {
+        return runFile().map(n -> n.path("guest").asText()).filter(g -> !g.isEmpty());
     }
 
     /** The console log of a VM on a host of the dev stack, if it is there. */
@@ -43,12 +49,17 @@ final class DevStackFiles {
 
     /** The state folder of a host's agent. */
     private static Optional<Path> stateFolder(String host) {
-        return runFile()
-                .map(n -> Path.of(n.path("home").asText(), "hosts", host, "state"))
-                .filter(Files::isDirectory);
+        return runFile().flatMap(n -> {
+            for (JsonNode h : n.path("hosts")) {
+                if (h.path("name").asText().equals(host)) {
+                    return Optional.of(Path.of(h.path("stateDir").asText()));
+                }
+            }
+            return Optional.empty();
+        });
     }
 
-    /** The stack's configuration; its presence says that the stack is up. */
+    /** What the dev stack tells of itself; its presence says that the stack is up. */
     private static Optional<JsonNode> runFile() {
         Path file = home().resolve("stack.json");
         if (!Files.isReadable(file)) {

@@ -107,7 +107,8 @@ public final class Waiter {
         try {
             Set<String> shown = new LinkedHashSet<>();
             api.events(null, operation, true, e -> {
-                if (shown.add(e.id())) {
+                boolean bad = e.type().endsWith(".failed.v1") || e.type().endsWith(".rejected.v1"); // told at the end
+                if (shown.add(e.id()) && !bad) {
                     describe(e).ifPresent(progress);
                 }
                 return !Thread.currentThread().isInterrupted() && !isEnd(e);
@@ -147,7 +148,10 @@ public final class Waiter {
                                 + (d.hasNonNull("checkpoint")
                                         ? ", checkpoint " + d.get("checkpoint").asText()
                                         : "");
-                    case OPERATION_REJECTED -> "rejected: " + d.path("problems");
+                    case OPERATION_REJECTED ->
+                        "rejected: " + d.path("problems").path(0).path("code").asText() + ": "
+                                + d.path("problems").path(0).path("message").asText()
+                                + (d.path("problems").size() > 1 ? " (and more)" : "");
                     case OPERATION_PROGRESSED -> progressed(d);
                     case OPERATION_FAILED ->
                         d.path("kind").asText() + " failed in "

@@ -7,6 +7,8 @@ import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.OperationKind;
 import io.holdfast.schemas.event.Problem;
+import io.holdfast.schemas.spec.NetworkSpec;
+import io.holdfast.schemas.spec.SpecReader;
 import io.holdfast.schemas.view.ErrorView;
 import io.holdfast.schemas.view.InstanceView;
 import io.holdfast.schemas.view.OperationView;
@@ -268,5 +270,27 @@ class MainTest {
         // Then
         assertThat(status).isZero();
         assertThat(out()).contains("DAMAGED");
+    }
+
+    @Test
+    void exampleSpecIsValid() throws Exception {
+        // Given
+        String text = Files.readString(Path.of("../guest/ring.yaml")).replace("${HOLDFAST_GUEST}", "/guest");
+        // When
+        NetworkSpec spec = SpecReader.read(text);
+        // Then
+        assertThat(spec.vms()).hasSize(3);
+        assertThat(spec.vm("a").initrd()).isEqualTo("/guest/initrd.gz");
+    }
+
+    @Test
+    void unsetVariableInSpecIsRefused(@TempDir Path dir) throws IOException {
+        // Given
+        Path spec = Files.writeString(dir.resolve("net.yaml"), "name: ${NO_SUCH_VARIABLE_HERE}");
+        // When
+        int status = run("apply", spec.toString());
+        // Then
+        assertThat(status).isEqualTo(3);
+        assertThat(err()).contains("NO_SUCH_VARIABLE_HERE");
     }
 }

@@ -326,7 +326,7 @@ public final class Demo {
 
                 Try next:
                   sudo ./holdfast up                           a stack that stays up
-                  sudo ./holdfast apply examples/ring.yaml     your own network; then: list, show ring, console ring a
+                  sudo ./holdfast apply ops/guest/ring.yaml    your own network; then: list, show ring, console ring a
                   sudo ./holdfast checkpoint ring              and: checkpoints, checkpoint show ID, restore ID --as copy
                   sudo ./holdfast down                         removes all of it
                 README.md shows how to drive it with events from any Kafka client.""");

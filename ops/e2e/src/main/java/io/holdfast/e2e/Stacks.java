@@ -72,7 +72,7 @@ public final class Stacks {
     /** Builds the guest unless it is there already. */
     private static Path guest(Consumer<String> say) {
         Path folder = RepoRoot.find().resolve("ops/guest");
-        Path out = folder.resolve("target");
+        Path out = DevStack.guestFolder();
         try {
             Process p = new ProcessBuilder(folder.resolve("build.sh").toString(), out.toString())
                     .redirectErrorStream(true)
