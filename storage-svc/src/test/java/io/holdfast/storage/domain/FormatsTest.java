@@ -1,0 +1,272 @@
+package io.holdfast.storage.domain;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.domain.PackFormat.Entry;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.VmManifest.File;
+import io.holdfast.storage.domain.VmManifest.Run;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Combinators;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import net.jqwik.api.constraints.IntRange;
+import org.junit.jupiter.api.Test;
+
+class FormatsTest {
+    /** Keeps chunks as they are, or "compresses" a chunk of one repeated byte to that byte. */
+    static final ChunkCodec CODEC = new ChunkCodec() {
+        @Override
+        public int compress(byte[] source, int offset, int length, byte[] target, int at, int room) {
+            for (int i = 1; i < length; i++) {
+                if (source[offset + i] != source[offset]) {
+                    return -1;
+                }
+            }
+            if (room < 1) {
+                return -1;
+            }
+            target[at] = source[offset];
+            return 1;
+        }
+
+        @Override
+        public boolean decompress(ByteBuffer source, byte[] target, int at, int length) {
+            if (source.remaining() != 1) {
+                return false;
+            }
+            Arrays.fill(target, at, at + length, source.get(source.position()));
+            return true;
+        }
+    };
+
+    @Property(tries = 100)
+    void anyChunksComeBackFromAPack(@ForAll @IntRange(min = 1, max = 60) int chunks, @ForAll long seed)
+            throws StorageException {
+        Random random = new Random(seed);
+        PackFormat.Builder builder = new PackFormat.Builder(1 << 20, 4096);
+        List<byte[]> plain = new ArrayList<>();
+        for (int i = 0; i < chunks; i++) {
+            byte[] c = new byte[1 + random.nextInt(4096)];
+            if (random.nextBoolean()) {
+                random.nextBytes(c);
+            } else {
+                Arrays.fill(c, (byte) (1 + random.nextInt(100)));
+            }
+            plain.add(c);
+            builder.add(ChunkId.of(c), c, 0, c.length, CODEC);
+        }
+        Table sealed = builder.seal();
+        byte[] object = Arrays.copyOf(builder.bytes(), builder.length());
+
+        Table read = PackFormat.read("packs/x", sealed.id(), object);
+
+        assertThat(read).isEqualTo(sealed);
+        int at = PackFormat.HEADER;
+        for (int i = 0; i < chunks; i++) {
+            Entry e = read.entries().get(i);
+            byte[] out = new byte[e.plainBytes()];
+            if (e.encoding() == PackFormat.RAW) {
+                System.arraycopy(object, at, out, 0, out.length);
+            } else {
+                assertThat(CODEC.decompress(ByteBuffer.wrap(object, at, e.storedBytes()), out, 0, out.length))
+                        .isTrue();
+            }
+            assertThat(out).isEqualTo(plain.get(i));
+            assertThat(ChunkId.of(out)).isEqualTo(e.id());
+            at += e.storedBytes();
+        }
+    }
+
+    private static byte[] pack(Table[] out) {
+        PackFormat.Builder builder = new PackFormat.Builder(1 << 20, 4096);
+        for (int i = 0; i < 5; i++) {
+            byte[] c = new byte[1000 + i];
+            new Random(i).nextBytes(c);
+            builder.add(ChunkId.of(c), c, 0, c.length, CODEC);
+        }
+        out[0] = builder.seal();
+        return Arrays.copyOf(builder.bytes(), builder.length());
+    }
+
+    @Property(tries = 300)
+    void anyFlippedBitOfAPackIsRefusedNamingIt(@ForAll @IntRange(min = 0, max = 1_000_000) int where) {
+        Table[] table = new Table[1];
+        byte[] object = pack(table);
+        object[where / 8 % object.length] ^= (byte) (1 << (where % 8));
+
+        assertThatThrownBy(() -> PackFormat.read("packs/x", table[0].id(), object))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("packs/x");
+    }
+
+    @Property(tries = 300)
+    void anyTruncatedPackTailIsRefused(@ForAll @IntRange(min = 0, max = 1_000_000) int cut) {
+        Table[] table = new Table[1];
+        byte[] object = pack(table);
+        int length = cut % object.length;
+
+        assertThatThrownBy(() -> PackFormat.readTable("packs/x", table[0].id(), object, 0, length, length))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("packs/x");
+    }
+
+    @Provide
+    Arbitrary<List<Table>> tables() {
+        Arbitrary<ChunkId> ids =
+                Arbitraries.longs().tuple4().map(t -> new ChunkId(t.get1(), t.get2(), t.get3(), t.get4()));
+        Arbitrary<Entry> entries = Combinators.combine(
+                        ids, Arbitraries.integers().between(1, 65536))
+                .as((id, n) -> n % 2 == 0
+                        ? new Entry(id, n, n, PackFormat.RAW)
+                        : new Entry(id, n, 1 + n / 2, PackFormat.ZSTD));
+        return Combinators.combine(ids, entries.list().ofMaxSize(30))
+                .as(Table::new)
+                .list()
+                .ofMaxSize(10);
+    }
+
+    @Property(tries = 100)
+    void anyIndexReadsBack(@ForAll("tables") List<Table> tables) throws StorageException {
+        assertThat(IndexFormat.decode("index/x", IndexFormat.encode(tables))).isEqualTo(tables);
+    }
+
+    @Property(tries = 200)
+    void anyFlippedBitOfAnIndexIsRefused(@ForAll("tables") List<Table> tables, @ForAll @IntRange(min = 0) int where) {
+        byte[] object = IndexFormat.encode(tables);
+        object[where / 8 % object.length] ^= (byte) (1 << (where % 8));
+
+        assertThatThrownBy(() -> IndexFormat.decode("index/x", object))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("index/x");
+    }
+
+    private static VmManifest manifest(long seed) {
+        Random random = new Random(seed);
+        List<File> files = new ArrayList<>();
+        for (int f = 0; f < 3; f++) {
+            List<Run> runs = new ArrayList<>();
+            long at = 0;
+            for (int r = random.nextInt(4); r > 0; r--) {
+                at += random.nextInt(5) + (runs.isEmpty() ? 0 : 1);
+                byte[] ids = new byte[(1 + random.nextInt(5)) * ChunkId.BYTES];
+                random.nextBytes(ids);
+                runs.add(new Run(at, ids));
+                at += ids.length / ChunkId.BYTES;
+            }
+            long bytes = at * 4096 + random.nextInt(10_000);
+            files.add(new File("file-" + f, bytes, f == 0 ? ChunkId.of(new byte[] {1}) : null, runs));
+        }
+        return new VmManifest("cp-1", "vm-a", 4096, files);
+    }
+
+    @Property(tries = 200)
+    void anyVmManifestReadsBackTheSame(@ForAll long seed) throws StorageException {
+        VmManifest m = manifest(seed);
+
+        VmManifest read = VmManifest.decode("vms/x", m.encode());
+
+        assertThat(read.encode()).isEqualTo(m.encode());
+        assertThat(read.logicalBytes()).isEqualTo(m.logicalBytes());
+        assertThat(read.chunks()).isEqualTo(m.chunks());
+        assertThat(read.files()).extracting(File::name).containsExactly("file-0", "file-1", "file-2");
+    }
+
+    @Property(tries = 300)
+    void randomBytesWithTheRightDigestNeverBreakTheReaders(@ForAll byte[] junk, @ForAll @IntRange(max = 2) int kind) {
+        int[] magics = {PackFormat.MAGIC, IndexFormat.MAGIC, VmManifest.MAGIC};
+        ByteBuffer object = ByteBuffer.allocate(8 + junk.length + 32);
+        object.putInt(magics[kind]).putShort((short) 1).putShort((short) 0).put(junk);
+        ChunkId.of(object.array(), 0, object.position()).write(object);
+        byte[] data = object.array();
+        try {
+            switch (kind) {
+                case 0 -> PackFormat.read("o", ChunkId.of(data), data);
+                case 1 -> IndexFormat.decode("o", data);
+                default -> VmManifest.decode("o", data);
+            }
+        } catch (StorageException e) {
+            assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+            assertThat(e).hasMessageContaining("object o");
+        }
+    }
+
+    /** A manifest whose digest is right and whose content is not. */
+    private static byte[] forged(byte[] object, int at, byte... bytes) {
+        byte[] data = object.clone();
+        System.arraycopy(bytes, 0, data, at, bytes.length);
+        int body = data.length - ChunkId.BYTES;
+        ChunkId.of(data, 0, body).write(ByteBuffer.wrap(data, body, ChunkId.BYTES));
+        return data;
+    }
+
+    @Test
+    void vmManifestWithAPathInAFileNameIsRefused() {
+        byte[] good = new VmManifest("cp-1", "vm-a", 4096, List.of(new File("abcdefgh", 1, null, List.of()))).encode();
+        int name = new String(good, StandardCharsets.ISO_8859_1).indexOf("abcdefgh");
+
+        for (String bad : List.of("../../et", "/etc/pas", "archived", ".hidden!", "a\0bcdefg")) {
+            assertThatThrownBy(() ->
+                            VmManifest.decode("vms/x", forged(good, name, bad.getBytes(StandardCharsets.ISO_8859_1))))
+                    .as(bad)
+                    .isInstanceOf(StorageException.class)
+                    .hasMessageContaining("vms/x")
+                    .hasMessageContaining("file name");
+        }
+    }
+
+    @Test
+    void vmManifestOfAnUnknownVersionOrWithUnknownFlagsIsRefused() {
+        byte[] good = manifest(1).encode();
+
+        assertThatThrownBy(() -> VmManifest.decode("vms/x", forged(good, 4, (byte) 0, (byte) 2)))
+                .hasMessageContaining("version 2 is unknown");
+        assertThatThrownBy(() -> VmManifest.decode("vms/x", forged(good, 6, (byte) 0, (byte) 1)))
+                .hasMessageContaining("flags 1 are unknown");
+        assertThatThrownBy(() -> VmManifest.decode("vms/x", forged(good, 0, (byte) 'X')))
+                .hasMessageContaining("wrong magic");
+    }
+
+    @Test
+    void vmManifestWhoseRunLeavesItsFileIsRefused() {
+        byte[] ids = new byte[ChunkId.BYTES];
+        VmManifest m =
+                new VmManifest("cp-1", "vm-a", 4096, List.of(new File("f", 4096, null, List.of(new Run(1, ids)))));
+
+        assertThatThrownBy(() -> VmManifest.decode("vms/x", m.encode())).hasMessageContaining("lies outside");
+    }
+
+    @Test
+    void fullFourGibibytesTakeTwoMebibytesOfManifest() {
+        byte[] ids = new byte[65536 * ChunkId.BYTES];
+        VmManifest m = new VmManifest(
+                "cp-1", "vm-a", 65536, List.of(new File("ram.img", 4L << 30, null, List.of(new Run(0, ids)))));
+
+        assertThat(m.encode().length).isLessThan((2 << 20) + 200);
+        assertThat(m.dataBytes()).isEqualTo(4L << 30);
+    }
+
+    @Test
+    void configOfAnotherFormatOrEncryptedIsRefusedSayingSo() {
+        assertThatThrownBy(() -> RepositoryConfig.decode("config", "{\"format\":2}".getBytes(StandardCharsets.UTF_8)))
+                .hasMessageContaining("format 2 is unknown");
+        assertThatThrownBy(() -> RepositoryConfig.decode(
+                        "config",
+                        ("{\"format\":1,\"repository\":\"r\",\"createdAt\":\"2026-01-01T00:00:00Z\",\"chunkBytes\":65536,"
+                                        + "\"digest\":\"sha256\",\"encryption\":\"aes\"}")
+                                .getBytes(StandardCharsets.UTF_8)))
+                .hasMessageContaining("encrypted");
+        assertThatThrownBy(() -> RepositoryConfig.decode("config", "nonsense".getBytes(StandardCharsets.UTF_8)))
+                .hasMessageContaining("object config");
+    }
+}

@@ -1,0 +1,66 @@
+package io.holdfast.storage.domain;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.VmArchive;
+import java.nio.charset.StandardCharsets;
+import java.time.Instant;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+class InspectorTest {
+    @Test
+    void everyKindOfObjectIsToldByItself() throws StorageException {
+        PackFormat.Builder builder = new PackFormat.Builder(1 << 16, 4096);
+        byte[] chunk = {1, 2, 3};
+        builder.add(ChunkId.of(chunk), chunk, 0, 3, FormatsTest.CODEC);
+        PackFormat.Table table = builder.seal();
+        byte[] pack = Arrays.copyOf(builder.bytes(), builder.length());
+        byte[] index = IndexFormat.encode(List.of(table));
+        byte[] vm = new VmManifest("cp-1", "a", 4096, List.of(new VmManifest.File("f", 3, null, List.of()))).encode();
+        byte[] config = new RepositoryConfig(1, "r", Instant.EPOCH, 65536, "sha256", null).encode();
+        byte[] checkpoint = Manifests.encode(new CheckpointManifest(
+                1,
+                "cp-1",
+                "net",
+                null,
+                Instant.EPOCH,
+                new InstanceLayout("net", null, List.of(), Map.of()),
+                List.of(new VmArchive("a", "p/vms/cp-1/a.hfvm", ChunkId.of(vm).hex())),
+                List.of(),
+                new CutFigures(List.of())));
+
+        assertThat(Inspector.inspect("p/packs/" + table.id(), pack, true)
+                        .path("entries")
+                        .size())
+                .isEqualTo(1);
+        assertThat(Inspector.inspect("x", index, false).path("kind").asText()).isEqualTo("index");
+        assertThat(Inspector.inspect("x", vm, true)
+                        .path("files")
+                        .path(0)
+                        .path("name")
+                        .asText())
+                .isEqualTo("f");
+        assertThat(Inspector.inspect("config", config, false).path("kind").asText())
+                .isEqualTo("config");
+        assertThat(Inspector.inspect("p/checkpoints/cp-1.json", checkpoint, false)
+                        .path("kind")
+                        .asText())
+                .isEqualTo("checkpoint-manifest");
+        assertThat(Inspector.inspect("copied.json", checkpoint, false)
+                        .path("kind")
+                        .asText())
+                .isEqualTo("checkpoint-manifest");
+        assertThatThrownBy(() -> Inspector.inspect("p/packs/" + table.id(), index, false))
+                .hasMessageContaining("its digest is not its name");
+        assertThatThrownBy(() -> Inspector.inspect("x", "hello".getBytes(StandardCharsets.UTF_8), false))
+                .hasMessageContaining("object x");
+        assertThatThrownBy(() -> Inspector.inspect("x", new byte[0], false)).hasMessageContaining("object x");
+    }
+}

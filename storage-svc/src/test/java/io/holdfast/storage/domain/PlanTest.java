@@ -1,0 +1,120 @@
+package io.holdfast.storage.domain;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.holdfast.storage.domain.FetchPlan.Fetch;
+import io.holdfast.storage.domain.FetchPlan.Target;
+import io.holdfast.storage.domain.PackFormat.Entry;
+import io.holdfast.storage.domain.PackFormat.Table;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import org.junit.jupiter.api.Test;
+
+class PlanTest {
+    private static ChunkId id(Random r) {
+        return new ChunkId(r.nextLong(), r.nextLong(), r.nextLong(), r.nextLong());
+    }
+
+    private static List<Table> tables(Random random, int packs, int chunks) {
+        List<Table> list = new ArrayList<>();
+        for (int p = 0; p < packs; p++) {
+            List<Entry> entries = new ArrayList<>();
+            for (int c = 0; c < chunks; c++) {
+                entries.add(new Entry(id(random), 65536, 1 + random.nextInt(65536), PackFormat.ZSTD));
+            }
+            list.add(new Table(id(random), entries));
+        }
+        return list;
+    }
+
+    @Test
+    void everyChunkOfManyPacksIsFoundWhereItIsAndNoOther() {
+        Random random = new Random(1);
+        List<Table> tables = tables(random, 50, 400);
+        ChunkIndex index = new ChunkIndex();
+
+        tables.forEach(index::add);
+        tables.forEach(index::add);
+
+        assertThat(index.size()).isEqualTo(20_000);
+        assertThat(index.packs()).isEqualTo(50);
+        for (Table t : tables) {
+            int offset = PackFormat.HEADER;
+            for (Entry e : t.entries()) {
+                assertThat(index.find(e.id()))
+                        .isEqualTo(new ChunkIndex.Place(t.id(), offset, e.storedBytes(), e.plainBytes(), e.encoding()));
+                offset += e.storedBytes();
+            }
+        }
+        assertThat(index.contains(id(random))).isFalse();
+        assertThat(index.find(id(random))).isNull();
+    }
+
+    @Property(tries = 100)
+    void everyTargetIsReadOnceAndNoReadIsTooLong(@ForAll long seed) {
+        Random random = new Random(seed);
+        ChunkIndex index = new ChunkIndex();
+        List<Table> tables = tables(random, 4, 50);
+        tables.forEach(index::add);
+        List<Target> targets = new ArrayList<>();
+        for (Table t : tables) {
+            for (Entry e : t.entries()) {
+                for (int n = random.nextInt(3); n > 0; n--) {
+                    targets.add(new Target(e.id(), index.find(e.id()), 0, random.nextInt(1000) * 65536L, 65536));
+                }
+            }
+        }
+        Map<Target, Integer> wanted = new HashMap<>();
+        targets.forEach(t -> wanted.merge(t, 1, Integer::sum));
+
+        List<Fetch> plan = FetchPlan.of(targets, 10_000, 300_000);
+
+        Map<Target, Integer> got = new HashMap<>();
+        for (Fetch f : plan) {
+            assertThat(f.length()).isLessThanOrEqualTo(300_000);
+            for (Target t : f.targets()) {
+                assertThat(t.place().pack()).isEqualTo(f.pack());
+                assertThat(t.place().offset()).isGreaterThanOrEqualTo(f.offset());
+                assertThat(t.place().offset() + t.place().storedBytes()).isLessThanOrEqualTo(f.offset() + f.length());
+                got.merge(t, 1, Integer::sum);
+            }
+        }
+        assertThat(got).isEqualTo(wanted);
+    }
+
+    @Test
+    void wholePackIsReadInFewRequests() {
+        ChunkIndex index = new ChunkIndex();
+        Table t = tables(new Random(3), 1, 250).get(0);
+        index.add(t);
+        List<Target> targets = new ArrayList<>();
+        for (Entry e : t.entries()) {
+            targets.add(new Target(e.id(), index.find(e.id()), 0, 0, 65536));
+        }
+
+        assertThat(FetchPlan.of(targets, 128 * 1024, 4 << 20)).hasSizeLessThanOrEqualTo(3);
+    }
+
+    @Test
+    void namesThatCouldLeaveAFolderAreRefused() {
+        for (String bad : new String[] {"..", ".", "a/b", "/a", "", "A", "-a", "a-", "a\nb", "x".repeat(41), null}) {
+            assertThat(Names.valid(bad)).as(bad).isFalse();
+            assertThatThrownBy(() -> Names.require("vm", bad)).isInstanceOf(StorageException.class);
+        }
+        for (String good : new String[] {"a", "cp-20260101t000000z-abcdef", "x".repeat(40)}) {
+            assertThat(Names.valid(good)).as(good).isTrue();
+        }
+        for (String bad : new String[] {"..", ".x", "a/b", "archived", "", "a b", null}) {
+            assertThat(Names.validFile(bad)).as(bad).isFalse();
+        }
+        for (String good : new String[] {"ram.img", "disk-vda.raw", "frames-0.pcapng", "machine.json"}) {
+            assertThat(Names.validFile(good)).as(good).isTrue();
+        }
+    }
+}
