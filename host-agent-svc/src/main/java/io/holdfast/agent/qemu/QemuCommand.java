@@ -31,7 +31,6 @@ record QemuCommand(
         List<Disk> disks) {
     static final String QMP_SOCKET = "qmp.sock";
     static final String CONSOLE = "console.log";
-    static final String PID_FILE = "qemu.pid";
 
     /** NICs have PCI slots 2 to 15, disks 16 to 29; 0, 1 and from 30 on are q35's own. */
     static final int FIRST_NIC_SLOT = 0x02;
@@ -85,7 +84,6 @@ record QemuCommand(
         add(a, "-rtc", "base=utc,clock=host");
         add(a, "-chardev", "socket,id=qmp,path=" + QMP_SOCKET + ",server=on,wait=off");
         add(a, "-mon", "chardev=qmp,mode=control");
-        add(a, "-pidfile", PID_FILE);
         if (spec.console()) {
             add(a, "-chardev", "file,id=console,path=" + CONSOLE + ",append=on");
         } else {

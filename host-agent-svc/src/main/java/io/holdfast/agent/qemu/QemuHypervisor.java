@@ -345,7 +345,6 @@ public final class QemuHypervisor implements Hypervisor {
                 disks,
                 new MachineFile.Qemu(versionText, spec.machine(), spec.cpu(), accelerator, huge));
         Files.deleteIfExists(folder.resolve(QemuCommand.QMP_SOCKET));
-        Files.deleteIfExists(folder.resolve(QemuCommand.PID_FILE));
         planned.write(folder);
         Path log = folder.resolve(LOG);
         long logFrom = LogTail.size(log);
@@ -476,34 +475,30 @@ public final class QemuHypervisor implements Hypervisor {
         }
     }
 
-    /** Ends a QEMU that was started but not recorded: it is known by its pid file and by its working folder. */
-    private static void endUnfinished(Path folder) throws IOException {
-        Path file = folder.resolve(QemuCommand.PID_FILE);
-        if (!Files.exists(file)) {
-            return;
-        }
-        long pid;
-        try {
-            pid = Long.parseLong(Files.readString(file).strip());
-        } catch (NumberFormatException e) {
-            return;
-        }
-        int pidfd;
-        try {
-            pidfd = Native.pidfdOpen(pid);
-        } catch (IOException e) {
-            return; // it has ended
-        }
-        try {
-            if (Files.readSymbolicLink(Path.of("/proc/" + pid + "/cwd")).equals(folder.toRealPath())) {
-                boolean there = Native.pidfdSignal(pidfd, Native.SIGKILL);
-                boolean ended = Native.pidfdWait(pidfd, 10_000);
-                LOGGER.infof("event=unfinished-ended pid=%d there=%b ended=%b", pid, there, ended);
+    /** Ends a QEMU that was started but not recorded: it is known by its program and its working folder. */
+    private void endUnfinished(Path folder) throws IOException {
+        Path wanted = folder.toRealPath();
+        Path program = settings.binary().toRealPath();
+        for (ProcessHandle p : ProcessHandle.allProcesses().toList()) {
+            Path proc = Path.of("/proc/" + p.pid());
+            int pidfd;
+            try {
+                pidfd = Native.pidfdOpen(p.pid());
+            } catch (IOException e) {
+                continue; // it has ended
             }
-        } catch (NoSuchFileException e) {
-            LOGGER.debugf("event=unfinished-gone pid=%d", pid);
-        } finally {
-            Native.close(pidfd);
+            try {
+                if (Files.readSymbolicLink(proc.resolve("cwd")).equals(wanted)
+                        && Files.readSymbolicLink(proc.resolve("exe")).equals(program)) {
+                    boolean there = Native.pidfdSignal(pidfd, Native.SIGKILL);
+                    boolean ended = Native.pidfdWait(pidfd, 10_000);
+                    LOGGER.infof("event=unfinished-ended pid=%d there=%b ended=%b", p.pid(), there, ended);
+                }
+            } catch (IOException e) {
+                LOGGER.tracef("event=process-unreadable pid=%d reason=%s", p.pid(), e.getMessage());
+            } finally {
+                Native.close(pidfd);
+            }
         }
     }
 }

@@ -179,7 +179,7 @@ final class QemuVm implements Vm {
         }
         String log = LogTail.of(folder.resolve(QemuHypervisor.LOG), logFrom);
         if (!log.isEmpty()) {
-            text.append(": ").append(log);
+            text.append("; its log ends: ").append(log);
         }
         return text.toString();
     }

@@ -72,7 +72,10 @@ record VmUser(String name, int uid, int gid, String groupName) {
             var view = Files.getFileAttributeView(device, PosixFileAttributeView.class);
             PosixFileAttributes now = view.readAttributes();
             var others = EnumSet.of(PosixFilePermission.OTHERS_READ, PosixFilePermission.OTHERS_WRITE);
-            if (now.permissions().containsAll(others)) {
+            var ours = EnumSet.of(PosixFilePermission.GROUP_READ, PosixFilePermission.GROUP_WRITE);
+            if (now.permissions().containsAll(others)
+                    || (now.group().getName().equals(groupName)
+                            && now.permissions().containsAll(ours))) {
                 return;
             }
             if (!now.group().getName().equals("root") && !now.group().getName().equals(groupName)) {
@@ -83,8 +86,7 @@ record VmUser(String name, int uid, int gid, String groupName) {
             }
             view.setGroup(device.getFileSystem().getUserPrincipalLookupService().lookupPrincipalByGroupName(groupName));
             var permissions = EnumSet.copyOf(now.permissions());
-            permissions.add(PosixFilePermission.GROUP_READ);
-            permissions.add(PosixFilePermission.GROUP_WRITE);
+            permissions.addAll(ours);
             view.setPermissions(permissions);
             LOG.infof("event=device-access device=%s group=%s", device, groupName);
         } catch (IOException e) {

@@ -152,8 +152,7 @@ public final class ProcessKit {
     /** The last lines of a log without stack frames, ready to end an error message. */
     static String tailOf(Path log) {
         try {
-            List<String> lines =
-                    Files.readString(log, StandardCharsets.UTF_8)
+            List<String> lines = Files.readString(log, StandardCharsets.UTF_8)
                     .lines()
                     .filter(line -> !line.startsWith("\tat ") && !line.startsWith("\t...") && !line.isBlank())
                     .toList();

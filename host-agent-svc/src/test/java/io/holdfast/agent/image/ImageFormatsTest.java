@@ -1,0 +1,333 @@
+package io.holdfast.agent.image;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.Frame;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.spec.Accelerator;
+import io.holdfast.schemas.spec.Hugepages;
+import io.holdfast.schemas.spec.NetworkSpec;
+import io.holdfast.schemas.spec.VmSpec;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ImageFormatsTest {
+    @TempDir
+    Path base;
+
+    private FolderImageStore store;
+
+    @BeforeEach
+    void setUp() throws IOException {
+        store = new FolderImageStore(base.resolve("images"));
+    }
+
+    private static InstanceLayout layout(String instance, String memory) {
+        var spec = new VmSpec(
+                "web",
+                1,
+                memory,
+                Hugepages.off,
+                "qemu64",
+                "pc-q35-9.0",
+                Accelerator.tcg,
+                null,
+                null,
+                null,
+                null,
+                List.of(),
+                List.of(),
+                true);
+        return new InstanceLayout(
+                instance, new NetworkSpec(instance, List.of(), List.of(spec), Map.of()), List.of(), Map.of());
+    }
+
+    private ImageFolder image(String checkpoint, long seed, long takenAt) throws Exception {
+        var stream = new SyntheticStream(seed);
+        ImageFolder image = ImageFolder.of(store.create(checkpoint, layout("inst", "2MiB"), "web"));
+        image.describe(new MachineFile.Qemu("10.0.2", "pc-q35-9.0", "qemu64", "tcg", false), List.of(), List.of());
+        try (FileChannel c = image.create(ImageFolder.RAM)) {
+            var writer = new RamWriter(c, () -> {});
+            var parser = new StreamParser(writer, 64 << 20);
+            parser.feed(ByteBuffer.wrap(stream.bytes));
+            image.captured(takenAt, writer, writer.finish(parser.end()));
+        }
+        image.writeFrames(0, "lan", frames(3));
+        image.seal();
+        return image;
+    }
+
+    private static List<Frame> frames(int n) {
+        var random = new Random(n);
+        List<Frame> frames = new ArrayList<>();
+        for (int i = 0; i < n; i++) {
+            byte[] data = new byte[Frame.VNET_HEADER + 60 + random.nextInt(1400)];
+            random.nextBytes(data);
+            frames.add(new Frame(1_760_000_000_000_000L + i, data));
+        }
+        return frames;
+    }
+
+    private static void assertSame(List<Frame> a, List<Frame> b) {
+        assertThat(a).hasSameSizeAs(b);
+        for (int i = 0; i < a.size(); i++) {
+            assertThat(a.get(i).micros()).isEqualTo(b.get(i).micros());
+            assertThat(a.get(i).data()).isEqualTo(b.get(i).data());
+        }
+    }
+
+    @Test
+    void givenASealedImageWhenOpenedAndComposedThenSplittingItAgainGivesTheSame() throws Exception {
+        for (int seed = 0; seed < 20; seed++) {
+            image("cp-" + seed, seed, seed);
+            ImageFolder opened = ImageFolder.of(store.open("cp-" + seed, "web"));
+            var composed = new ByteArrayOutputStream();
+
+            new StreamComposer(opened).writeTo(Channels.newChannel(composed));
+
+            Map<String, byte[]> expected = new SyntheticStream(seed).blocks;
+            Map<String, byte[]> got = new java.util.HashMap<>();
+            var parser = new StreamParser(
+                    new StreamSink() {
+                        private List<RamBlock> blocks;
+
+                        @Override
+                        public void setup(byte[] head, byte[] setup, List<RamBlock> found) {
+                            blocks = found;
+                            // A fresh QEMU's RAM is zero; its ROMs are not.
+                            found.forEach(b -> {
+                                byte[] fresh = new byte[(int) b.bytes()];
+                                Arrays.fill(fresh, (byte) (b.main() ? 0 : 0x55));
+                                got.put(b.name(), fresh);
+                            });
+                        }
+
+                        @Override
+                        public void armed() {}
+
+                        @Override
+                        public void page(int block, long at, ByteBuffer page) {
+                            page.get(got.get(blocks.get(block).name()), (int) at, RamBlock.PAGE);
+                        }
+
+                        @Override
+                        public void zero(int block, long at) {
+                            Arrays.fill(
+                                    got.get(blocks.get(block).name()), (int) at, (int) at + RamBlock.PAGE, (byte) 0);
+                        }
+                    },
+                    64 << 20);
+            parser.feed(ByteBuffer.wrap(composed.toByteArray()));
+            assertThat(parser.end()).isEqualTo(SyntheticStream.tail());
+            expected.forEach((name, data) -> assertThat(got.get(name)).as(name).isEqualTo(data));
+            assertSame(opened.readFrames(0), frames(3));
+            assertThat(opened.readFrames(1)).isEmpty();
+        }
+    }
+
+    @Test
+    void givenAnyChangedByteOfAFileWhenOpenedThenItIsRefused() throws Exception {
+        image("cp-1", 1, 1);
+        var random = new Random(7);
+        for (String name : List.of("devices.bin", "frames-0.pcapng", "machine.json")) {
+            Path file = base.resolve("images/cp-1/web").resolve(name);
+            byte[] good = Files.readAllBytes(file);
+            for (int i = 0; i < 60; i++) {
+                byte[] bad = i % 10 == 0 ? Arrays.copyOf(good, random.nextInt(good.length)) : good.clone();
+                if (i % 10 != 0) {
+                    bad[random.nextInt(bad.length)] ^= (byte) (1 + random.nextInt(255));
+                }
+                Files.write(file, bad);
+                if (name.equals("machine.json")) {
+                    // It is the root: its own digest is in the repository. It must only never do harm.
+                    try {
+                        assertThat(store.open("cp-1", "web")).isNotNull();
+                    } catch (AgentException e) {
+                        assertThat(e.code()).isIn(ErrorCode.REPOSITORY_CORRUPT, ErrorCode.IO_FAILED);
+                    }
+                } else {
+                    assertThatThrownBy(() -> store.open("cp-1", "web"))
+                            .isInstanceOfSatisfying(AgentException.class, e -> {
+                                assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+                                assertThat(e).hasMessageContaining(name);
+                            });
+                }
+            }
+            Files.write(file, good);
+        }
+        assertThat(store.open("cp-1", "web")).isNotNull();
+    }
+
+    @Test
+    void givenADeviceFileWithUnknownSectionsWhenReadThenOnlyOptionalOnesAreTaken() throws Exception {
+        byte[] good = new DevicesFile(new byte[1], new byte[2], new byte[3], new byte[4], new byte[5]).encode();
+        assertThat(DevicesFile.decode(with(good, "note")).devices()).hasSize(4);
+        assertThatThrownBy(() -> DevicesFile.decode(with(good, "NEWS")))
+                .isInstanceOf(StreamException.class)
+                .hasMessageContaining("NEWS");
+        byte[] newer = good.clone();
+        newer[11] = 2;
+        assertThatThrownBy(() -> DevicesFile.decode(newer)).hasMessageContaining("version 2");
+    }
+
+    private static byte[] with(byte[] file, String tag) {
+        byte[] body = Arrays.copyOf(file, file.length - 32);
+        body[15]++;
+        var b = ByteBuffer.allocate(body.length + 12 + 6 + 32).put(body);
+        b.put(tag.getBytes(StandardCharsets.US_ASCII)).putLong(6).put(new byte[6]);
+        var digest = Digests.sha256();
+        digest.update(b.array(), 0, b.position());
+        return b.put(digest.digest()).array();
+    }
+
+    @Test
+    void givenNoMachineFileWhenOpenedThenItIsNotComplete() throws Exception {
+        image("cp-1", 1, 1);
+        Files.delete(base.resolve("images/cp-1/web/machine.json"));
+
+        assertThatThrownBy(() -> store.open("cp-1", "web")).hasMessageContaining("not complete");
+    }
+
+    @Test
+    void givenALinkInsteadOfAFileWhenOpenedThenItIsRefused() throws Exception {
+        image("cp-1", 1, 1);
+        Path file = base.resolve("images/cp-1/web/devices.bin");
+        Files.move(file, base.resolve("elsewhere"));
+        Files.createSymbolicLink(file, base.resolve("elsewhere"));
+
+        assertThatThrownBy(() -> store.open("cp-1", "web")).hasMessageContaining("devices.bin");
+    }
+
+    @Test
+    void givenTooLittleSpaceWhenCreatedThenItIsRefusedAndNothingIsLeft() {
+        assertThatThrownBy(() -> store.create("cp-1", layout("inst", "1024TiB"), "web"))
+                .isInstanceOfSatisfying(AgentException.class, e -> {
+                    assertThat(e.code()).isEqualTo(ErrorCode.NO_SPACE);
+                    assertThat(e.remedy()).isNotBlank();
+                });
+        assertThat(store.present()).isEmpty();
+    }
+
+    @Test
+    void givenPreparedImagesWhenAskedForFreeBytesThenTheyAreTakenOffUntilDeleted() throws Exception {
+        long before = store.freeBytes();
+        store.create("cp-1", layout("inst", "4GiB"), "web");
+        assertThat(store.freeBytes()).isLessThan(before - (3L << 30));
+
+        store.delete("cp-1");
+        store.delete("cp-1");
+
+        assertThat(store.freeBytes()).isGreaterThan(before - (2L << 30));
+    }
+
+    @Test
+    void givenArchivedImagesWhenPrunedThenTheNewestAndTheOthersStay() throws Exception {
+        for (int i = 1; i <= 4; i++) {
+            image("cp-" + i, i, i);
+        }
+        for (int i = 1; i <= 3; i++) {
+            Files.write(base.resolve("images/cp-" + i + "/web/archived"), new byte[0]);
+        }
+        store.prune("other", 0);
+        assertThat(store.present()).hasSize(4);
+
+        store.prune("inst", 1);
+
+        assertThat(store.present()).containsExactly("cp-3", "cp-4");
+    }
+
+    @Test
+    void givenABadNameWhenUsedThenItNeverBecomesAPath() {
+        for (String name : List.of("..", "", "a/b", "A", "-a", ".x")) {
+            assertThatThrownBy(() -> store.delete(name)).isInstanceOf(AgentException.class);
+        }
+    }
+
+    @Test
+    void givenHostilePcapngWhenReadThenOnlyAStreamExceptionComes() throws IOException {
+        byte[] good = Pcapng.encode("web/nic0 (lan)", frames(5));
+        assertSame(Pcapng.decode(good), frames(5));
+        var random = new Random(1);
+        for (int i = 0; i < 5000; i++) {
+            byte[] bad = i % 5 == 0 ? Arrays.copyOf(good, random.nextInt(good.length)) : good.clone();
+            for (int n = 0; n < 3 && bad.length > 0; n++) {
+                bad[random.nextInt(bad.length)] = (byte) random.nextInt();
+            }
+            try {
+                assertThat(Pcapng.decode(bad).size()).isLessThan(100);
+            } catch (StreamException e) {
+                assertThat(e).hasMessageContaining("pcapng");
+            }
+        }
+    }
+
+    @Test
+    void givenFramesWhenReadByTsharkThenItSeesThemWithTimeAndInterface() throws Exception {
+        assumeTrue(Files.isExecutable(Path.of("/usr/bin/tshark")), "NOT TESTED: pcapng with tshark: not installed");
+        Path file = base.resolve("f.pcapng");
+        byte[] data = new byte[Frame.VNET_HEADER + 60];
+        data[Frame.VNET_HEADER + 12] = (byte) 0x88;
+        data[Frame.VNET_HEADER + 13] = (byte) 0xb6;
+        Files.write(file, Pcapng.encode("web/nic0 (lan)", List.of(new Frame(1_760_000_000_123_456L, data))));
+
+        Process p = new ProcessBuilder(
+                        "/usr/bin/tshark",
+                        "-n",
+                        "-r",
+                        file.toString(),
+                        "-T",
+                        "fields",
+                        "-e",
+                        "frame.time_epoch",
+                        "-e",
+                        "frame.len",
+                        "-e",
+                        "eth.type",
+                        "-e",
+                        "frame.interface_name")
+                .redirectError(ProcessBuilder.Redirect.DISCARD)
+                .start();
+        String out = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+        assertThat(out.strip().split("\t", -1)).satisfies(f -> {
+            assertThat(f[0]).startsWith("1760000000.123456");
+            assertThat(f[1]).isEqualTo("60");
+            assertThat(f[2]).isEqualTo("0x88b6");
+            assertThat(f[3]).isEqualTo("web/nic0 (lan)");
+        });
+    }
+
+    @Test
+    void givenASparseFileWhenCopiedThenContentIsTheSameAndHolesStay() throws Exception {
+        Path from = base.resolve("from");
+        try (FileChannel c = FileChannel.open(from, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+            c.write(ByteBuffer.wrap("begin".getBytes(StandardCharsets.US_ASCII)), 0);
+            c.write(ByteBuffer.wrap("middle".getBytes(StandardCharsets.US_ASCII)), (3 << 20) + 5);
+            c.write(ByteBuffer.wrap(new byte[1]), (8 << 20) - 1);
+        }
+        for (FileCloner cloner : List.of(FileCloner.plain(), new NativeCloner())) {
+            Path to = base.resolve("to-" + cloner.getClass().getSimpleName().hashCode());
+            cloner.copy(from, to);
+            assertThat(Files.mismatch(from, to)).isEqualTo(-1);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+package io.holdfast.agent.qemu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(value = 30, unit = TimeUnit.SECONDS)
+class StageTest {
+    private static void put(Stage stage, StagePool.Segment s, int value, int n) {
+        for (int i = 0; i < n; i++) {
+            s.buffer.put(s.filled + i, (byte) value);
+        }
+        stage.filled(s, n);
+    }
+
+    @Test
+    void givenBytesInPiecesWhenTakenThenTheyComeInOrderAndTheMemoryGoesBack() throws Exception {
+        var pool = new StagePool(0);
+        var stage = new Stage(pool);
+        StagePool.Segment s = stage.room(null);
+        put(stage, s, 1, 10);
+        assertThat(stage.next().remaining()).isEqualTo(10);
+        put(stage, s, 2, StagePool.SEGMENT - 10);
+        StagePool.Segment second = stage.room(s);
+        assertThat(second).isNotSameAs(s);
+        put(stage, second, 3, 5);
+        stage.end(null);
+
+        ByteBuffer b = stage.next();
+        assertThat(b.remaining()).isEqualTo(StagePool.SEGMENT - 10);
+        assertThat(b.get(0)).isEqualTo((byte) 2);
+        assertThat(stage.next().get(0)).isEqualTo((byte) 3);
+        assertThat(stage.next()).isNull();
+        stage.release();
+        assertThat(pool.inUse()).isZero();
+    }
+
+    @Test
+    void givenAllMemoryInUseWhenGivenUpThenTheWaitingReaderEnds() throws Exception {
+        var pool = new StagePool(0);
+        var stage = new Stage(pool);
+        StagePool.Segment a = stage.room(null);
+        put(stage, a, 1, StagePool.SEGMENT);
+        StagePool.Segment b = stage.room(a);
+        put(stage, b, 1, StagePool.SEGMENT);
+        var waiting = new CompletableFuture<StagePool.Segment>();
+        Thread reader = Thread.ofPlatform().start(() -> {
+            try {
+                waiting.complete(stage.room(b));
+            } catch (InterruptedException e) {
+                waiting.completeExceptionally(e);
+            }
+        });
+        await().until(() -> reader.getState() == Thread.State.WAITING);
+
+        stage.giveUp();
+
+        assertThat(waiting.get(10, TimeUnit.SECONDS)).isNull();
+        assertThatThrownBy(stage::next).isInstanceOf(IOException.class);
+        reader.join();
+        stage.release();
+        assertThat(pool.inUse()).isZero();
+    }
+
+    @Test
+    void givenAFailedReaderWhenDrainedThenTheWriterGetsItsFailure() throws Exception {
+        var stage = new Stage(new StagePool(0));
+        StagePool.Segment s = stage.room(null);
+        put(stage, s, 1, 3);
+        stage.end(new IOException("broken pipe"));
+
+        assertThat(stage.next().remaining()).isEqualTo(3);
+        assertThatThrownBy(stage::next).hasMessage("broken pipe");
+        stage.release();
+    }
+}
