@@ -27,6 +27,29 @@ public interface AgentConfig {
     /** Folders under which kernels, initrds, firmware and read-only disks may lie. None: none may be used. */
     Optional<List<Path>> bootRoots();
 
+    /** QEMU's system emulator for x86-64, 9.0 or newer. */
+    @WithDefault("/usr/bin/qemu-system-x86_64")
+    Path qemu();
+
+    /** Linux kernel that proves KVM for {@code accelerator: auto}; none: one found in the boot roots, or the VM's own. */
+    Optional<Path> probeKernel();
+
+    /** Memory that takes snapshot streams before they are on the disk, in bytes, for all VMs of the host together. */
+    @WithDefault("268435456")
+    long stageBytes();
+
+    /** Longest time that loading an image into a VM may take. */
+    @WithDefault("PT5M")
+    Duration loadLimit();
+
+    /** UDP port of VXLAN, the same on every host. */
+    @WithDefault("4789")
+    int vxlanPort();
+
+    /** How long a cut's channel stays open after the last cookie, for frames that took another path. */
+    @WithDefault("PT0.001S")
+    Duration settle();
+
     /** Goes before the names of the network namespaces that this agent makes. */
     @WithDefault("hf-")
     String netnsPrefix();
