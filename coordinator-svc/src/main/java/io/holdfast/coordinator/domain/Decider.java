@@ -116,12 +116,49 @@ public final class Decider {
         }
 
         Decision decision() {
-            var effects = new ArrayList<Effect>(journal.values());
+            var records = new ArrayList<>(journal.values());
+            records.sort(Comparator.comparingInt(Step::order));
+            var effects = new ArrayList<Effect>(records);
             effects.addAll(outward);
             return new Decision(new State(epoch, operations, instances, hosts, checkpoints, sentAt, since), effects);
         }
 
         // ---- memory
+
+        /**
+         * Records of one decision are written one by one, and a crash may come between two. An operation at work comes
+         * before its instance (which {@link #recovered} makes fit), an operation that is over after it: so that as long
+         * as the instance is not as it should be, the operation is still at work.
+         */
+        static int order(Effect.Journal record) {
+            return switch (record) {
+                case Effect.JournalOperation o -> o.operation().ended() ? 2 : 0;
+                case Effect.JournalInstance i -> 1;
+                case Effect.Forget f -> f.key().startsWith("instance/") ? 1 : 3;
+            };
+        }
+
+        /** Makes the instances fit the operations, after a crash between the records of one decision. */
+        void mend() {
+            for (Operation op : operations.values()) {
+                if (op.ended()) {
+                    continue;
+                }
+                Instance i = instances.get(op.instance());
+                boolean makes = op.kind() == OperationKind.deploy || op.kind() == OperationKind.restore;
+                if (makes && (i == null || !op.id().equals(i.madeBy()))) {
+                    put(new Instance(op.instance(), op.layout(), op.id(), op.id(), null, null));
+                } else if (i != null && !op.id().equals(i.operation())) {
+                    put(i.busy(op.id()));
+                }
+            }
+            for (Instance i : List.copyOf(instances.values())) {
+                Operation op = i.operation() == null ? null : operations.get(i.operation());
+                if (i.operation() != null && (op == null || op.ended())) {
+                    put(i.free());
+                }
+            }
+        }
 
         void put(Operation op) {
             operations = Sorted.with(operations, op.id(), op);
@@ -779,12 +816,14 @@ public final class Decider {
         void destroyFailed(Operation op, Destroying d) {
             var failedHosts = d.failures().stream().map(HostFailure::host).toList();
             Instance instance = instances.get(op.instance());
-            for (Machine m : instance.machines().values()) {
-                if (!m.dead() && !failedHosts.contains(m.host())) {
-                    instance = instance.with(m.died("destroyed", now));
+            if (instance != null) { // else a crash came after it was forgotten
+                for (Machine m : List.copyOf(instance.machines().values())) {
+                    if (!m.dead() && !failedHosts.contains(m.host())) {
+                        instance = instance.with(m.died("destroyed", now));
+                    }
                 }
+                put(instance);
             }
-            put(instance);
             HostFailure first = d.failures().getFirst();
             end(
                     op,
@@ -1114,6 +1153,7 @@ public final class Decider {
 
         void recovered() {
             since = now;
+            mend();
             for (Operation op : List.copyOf(operations.values())) {
                 switch (op.state()) {
                     case Active state -> {

@@ -1,0 +1,288 @@
+package io.holdfast.coordinator.adapter.kafka;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.holdfast.coordinator.domain.Fixture;
+import io.holdfast.devstack.KafkaBroker;
+import io.holdfast.devstack.ProcessKit;
+import io.holdfast.devstack.RepoRoot;
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.EventCodec;
+import io.holdfast.schemas.event.PublicEvent;
+import io.holdfast.schemas.event.Request;
+import io.holdfast.schemas.event.Topics;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.awaitility.core.ConditionFactory;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The packaged coordinator as a process of its own, with a real broker and hosts played by the test. */
+class CoordinatorIT {
+    @TempDir
+    static Path dir;
+
+    private static final HttpClient HTTP = HttpClient.newHttpClient();
+    private static KafkaBroker broker;
+    private static ProcessKit.Running coordinator;
+    private static FakePeers peers;
+    private static int port;
+    private static int starts;
+
+    @BeforeAll
+    static void start() {
+        broker = KafkaBroker.start(dir.resolve("kafka"), 0);
+        port = ProcessKit.freePort();
+        startCoordinator();
+        peers = new FakePeers(broker.bootstrapServers(), List.of("h1", "h2", "h3"));
+        soon().until(() -> get("/api/v1/hosts").size() == 3);
+    }
+
+    @AfterAll
+    static void stop() throws InterruptedException {
+        if (peers != null) {
+            peers.close();
+        }
+        if (coordinator != null) {
+            coordinator.close();
+        }
+        if (broker != null) {
+            broker.close();
+        }
+    }
+
+    private static void startCoordinator() {
+        List<String> command = ProcessKit.java("-Xmx256m", "-XX:+UseSerialGC");
+        command.addAll(List.of(
+                "-Dkafka.bootstrap.servers=" + broker.bootstrapServers(),
+                "-Dquarkus.http.port=" + port,
+                "-Dquarkus.http.host=127.0.0.1",
+                "-Dholdfast.coordinator.resend=60s",
+                "-jar",
+                RepoRoot.built("coordinator-svc/target/quarkus-app")
+                        .resolve("quarkus-run.jar")
+                        .toString()));
+        coordinator = ProcessKit.start(command, Map.of(), dir.resolve("coordinator-" + starts++ + ".log"));
+        soon().until(() -> status("/q/health/ready") == 200);
+    }
+
+    @Test
+    void givenHosts_whenANetworkLivesItsLife_everyStepCompletesAndEveryEventIsValid() throws Exception {
+        ask("life-1", new Request.Deploy(Fixture.spec("life", 4, Map.of()), null));
+        until(() -> !peers.of(
+                        PublicEvent.DeployCompleted.class, e -> e.instance().equals("life"))
+                .isEmpty());
+        assertThat(get("/api/v1/instances/life").path("state").asText()).isEqualTo("running");
+
+        post("/api/v1/requests/checkpoint", "{\"instance\":\"life\",\"label\":\"first\"}", 202);
+        until(() -> !peers.of(
+                        PublicEvent.CheckpointCompleted.class, e -> e.instance().equals("life"))
+                .isEmpty());
+        var done = peers.of(
+                        PublicEvent.CheckpointCompleted.class, e -> e.instance().equals("life"))
+                .getFirst();
+        assertThat(done.cut().framesInFlight()).isEqualTo(8);
+        until(() -> status("/api/v1/checkpoints/" + done.checkpoint()) == 200);
+
+        var accepted = post(
+                "/api/v1/requests/restore",
+                "{\"checkpoint\":\"" + done.checkpoint() + "\",\"instance\":\"life2\",\"placement\":{\"a\":\"h3\"}}",
+                202);
+        String op = accepted.path("operation").asText();
+        until(() -> get("/api/v1/operations/" + op).path("state").asText().equals("completed"));
+        JsonNode view = get("/api/v1/operations/" + op);
+        assertThat(view.path("completed").path("placement").path("a").asText()).isEqualTo("h3");
+        assertThat(view.path("phases").has("pull")).isTrue();
+        assertThat(text("/api/v1/events?operation=" + op).lines())
+                .allMatch(l -> l.startsWith("{") && l.endsWith("}"))
+                .anyMatch(l -> l.contains("io.holdfast.restore.completed.v1"));
+
+        ask("life-4", new Request.Destroy("life2", null));
+        until(() -> !peers.of(
+                        PublicEvent.DestroyCompleted.class, e -> e.instance().equals("life2"))
+                .isEmpty());
+        assertThat(status("/api/v1/instances/life2")).isEqualTo(404);
+        assertThat(peers.invalid).isEmpty();
+    }
+
+    @Test
+    void givenACheckpointAtWork_whenTheCoordinatorIsKilled_itGoesOnWithTheSameCommands() throws Exception {
+        ask("kill-1", new Request.Deploy(Fixture.spec("kill", 2, Map.of()), null));
+        until(() -> !peers.of(
+                        PublicEvent.DeployCompleted.class, e -> e.instance().equals("kill"))
+                .isEmpty());
+        peers.silent =
+                c -> c instanceof Command.Archive && c.header().instance().equals("kill");
+        ask("kill-2", new Request.Checkpoint("kill", null));
+        until(() -> archives() == 2);
+
+        ProcessKit.kill(coordinator.ids());
+        startCoordinator();
+        until(() -> archives() == 4);
+        assertThat(get("/api/v1/instances/kill").path("operation").asText()).startsWith("op-");
+        peers.silent = c -> false;
+        peers.answerWithheld();
+
+        until(() -> !peers.of(
+                        PublicEvent.CheckpointCompleted.class, e -> e.instance().equals("kill"))
+                .isEmpty());
+        var ids = peers.commands.stream()
+                .filter(c ->
+                        c instanceof Command.Archive && c.header().instance().equals("kill"))
+                .map(c -> c.header().id())
+                .distinct();
+        assertThat(ids).hasSize(2);
+        assertThat(peers.commands.stream()
+                        .filter(c -> c.header().instance().equals("kill"))
+                        .map(c -> c.header().epoch())
+                        .distinct())
+                .hasSizeGreaterThan(1);
+    }
+
+    private static long archives() {
+        return peers.commands.stream()
+                .filter(c ->
+                        c instanceof Command.Archive && c.header().instance().equals("kill"))
+                .count();
+    }
+
+    @Test
+    void givenPoisonOnEveryTopic_whenARequestComesAfterIt_itIsServed() throws Exception {
+        for (String topic : List.of(Topics.REQUESTS, Topics.REPORTS, Topics.HOSTS, Topics.CATALOG)) {
+            peers.send(new ProducerRecord<>(topic, "k", "garbage".getBytes(StandardCharsets.UTF_8)));
+            peers.send(new ProducerRecord<>(topic, "k", new byte[0]));
+            peers.send(new ProducerRecord<>(topic, null, null));
+            peers.send(new ProducerRecord<>(topic, "k", new byte[] {(byte) 0xff, (byte) 0xfe, 0}));
+            var odd = new ProducerRecord<String, byte[]>(topic, "k", "{".getBytes(StandardCharsets.UTF_8));
+            odd.headers().add("ce_specversion", "1.0".getBytes(StandardCharsets.UTF_8));
+            odd.headers().add("ce_id", "odd".getBytes(StandardCharsets.UTF_8));
+            odd.headers().add("ce_source", "/odd".getBytes(StandardCharsets.UTF_8));
+            odd.headers().add("ce_type", "io.holdfast.unknown.v9".getBytes(StandardCharsets.UTF_8));
+            peers.send(odd);
+        }
+        post("/api/v1/requests/deploy", "{\"spec\":{\"name\":\"BAD NAME\",\"vms\":[]},\"more\":1}", 202);
+
+        until(() -> peers.of(PublicEvent.Rejected.class, r -> true).stream()
+                .anyMatch(r -> r.problems().size() >= 2));
+        until(() -> peers.of(PublicEvent.Rejected.class, r -> r.requestId().equals("odd")).stream()
+                .anyMatch(r -> r.problems().getFirst().code() == ErrorCode.INVALID_EVENT));
+        ask("poison-1", new Request.Deploy(Fixture.spec("poison", 1, Map.of()), null));
+        until(() -> !peers.of(
+                        PublicEvent.DeployCompleted.class, e -> e.instance().equals("poison"))
+                .isEmpty());
+        assertThat(status("/q/health/ready")).isEqualTo(200);
+        assertThat(text("/q/metrics")).contains("holdfast_coordinator_records_unreadable");
+    }
+
+    @Test
+    void givenRepeatedRequestsAndReports_whenTheyCome_eachIsDoneOnce() throws Exception {
+        peers.repeats = 3;
+        for (int i = 0; i < 3; i++) {
+            ask("twice-1", new Request.Deploy(Fixture.spec("twice", 2, Map.of()), null));
+        }
+        until(() -> !peers.of(
+                        PublicEvent.DeployCompleted.class, e -> e.instance().equals("twice"))
+                .isEmpty());
+        for (int i = 0; i < 3; i++) {
+            ask("twice-2", new Request.Checkpoint("twice", null));
+        }
+        until(() -> !peers.of(
+                        PublicEvent.CheckpointCompleted.class, e -> e.instance().equals("twice"))
+                .isEmpty());
+        peers.repeats = 1;
+
+        assertThat(peers
+                        .of(PublicEvent.CheckpointCompleted.class, e -> e.instance()
+                                .equals("twice"))
+                        .stream()
+                        .distinct())
+                .hasSize(1);
+        assertThat(peers.commands.stream()
+                        .filter(c -> c instanceof Command.Cut
+                                && c.header().instance().equals("twice"))
+                        .map(c -> c.header().id())
+                        .distinct())
+                .hasSize(2);
+        assertThat(get("/api/v1/operations?instance=twice").size()).isEqualTo(2);
+    }
+
+    @Test
+    void givenTheRestInterface_whenItIsUsedWrongly_errorsSayWhy() throws Exception {
+        assertThat(post("/api/v1/requests/dance", "{}", 404).path("problems")).hasSize(1);
+        assertThat(post("/api/v1/requests/deploy", "no json", 400).path("problems"))
+                .hasSize(1);
+        assertThat(post("/api/v1/specs/validate", "name: X\nvms: []\n", 400).path("problems"))
+                .isNotEmpty();
+        assertThat(post("/api/v1/specs/validate", "name: x\nvms:\n- name: a\n  memory: 256MiB\n  kernel: /k\n", 200)
+                        .path("spec")
+                        .path("vms")
+                        .path(0)
+                        .path("machine")
+                        .asText())
+                .isEqualTo("pc-q35-9.0");
+        assertThat(status("/api/v1/nothing")).isEqualTo(404);
+    }
+
+    // ---- helpers
+
+    private static void ask(String id, Request request) {
+        peers.publish(
+                Topics.REQUESTS,
+                "k",
+                EventCodec.encode(id, URI.create("/test"), null, request, Instant.now(), Map.of()));
+    }
+
+    private static ConditionFactory soon() {
+        return await().atMost(Duration.ofSeconds(90))
+                .pollInterval(Duration.ofMillis(100))
+                .ignoreExceptions();
+    }
+
+    private static void until(Callable<Boolean> condition) {
+        soon().until(condition);
+    }
+
+    private static HttpResponse<String> send(HttpRequest.Builder b) throws IOException, InterruptedException {
+        return HTTP.send(b.timeout(Duration.ofSeconds(30)).build(), HttpResponse.BodyHandlers.ofString());
+    }
+
+    private static URI uri(String path) {
+        return URI.create("http://127.0.0.1:" + port + path);
+    }
+
+    private static int status(String path) throws IOException, InterruptedException {
+        return send(HttpRequest.newBuilder(uri(path))).statusCode();
+    }
+
+    private static String text(String path) throws IOException, InterruptedException {
+        return send(HttpRequest.newBuilder(uri(path))).body();
+    }
+
+    private static JsonNode get(String path) throws IOException, InterruptedException {
+        return EventCodec.json().readTree(text(path));
+    }
+
+    private static JsonNode post(String path, String body, int status) throws IOException, InterruptedException {
+        var r = send(HttpRequest.newBuilder(uri(path))
+                .header("Content-Type", "application/json")
+                .POST(HttpRequest.BodyPublishers.ofString(body)));
+        assertThat(r.statusCode()).as(r.body()).isEqualTo(status);
+        return EventCodec.json().readTree(r.body());
+    }
+}

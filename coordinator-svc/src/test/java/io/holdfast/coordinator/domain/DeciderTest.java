@@ -1,0 +1,493 @@
+package io.holdfast.coordinator.domain;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.Heartbeat;
+import io.holdfast.schemas.event.Problem;
+import io.holdfast.schemas.event.PublicEvent;
+import io.holdfast.schemas.event.Report;
+import io.holdfast.schemas.event.Request;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+class DeciderTest {
+    private final Decider decider = new Decider(Settings.defaults());
+    private State state = State.of(1, null, null, null);
+    private Instant now = Fixture.T0;
+    private List<Effect> last = List.of();
+
+    // ---- requests that are refused
+
+    @Test
+    void givenNoInstance_whenACheckpointIsAsked_itIsRejectedUnknown() {
+        hosts("h1");
+
+        ask("c", new Request.Checkpoint("nope", null));
+
+        assertThat(rejected()).singleElement().satisfies(p -> {
+            assertThat(p.code()).isEqualTo(ErrorCode.UNKNOWN_INSTANCE);
+            assertThat(p.message()).contains("nope");
+        });
+        assertThat(journal()).isEmpty();
+    }
+
+    @Test
+    void givenARunningInstance_whenTheSameNameIsDeployed_itIsRejected() {
+        running("net", 2, "h1");
+
+        ask("again", deploy("net", 1, Map.of()));
+
+        assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.INSTANCE_EXISTS);
+    }
+
+    @Test
+    void givenAnOperationAtWork_whenAnotherIsAsked_itIsRejectedBusy() {
+        running("net", 2, "h1");
+        ask("c1", new Request.Checkpoint("net", null));
+
+        ask("c2", new Request.Checkpoint("net", null));
+
+        assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.INSTANCE_BUSY);
+    }
+
+    @Test
+    void givenAHostThatIsGone_whenACheckpointIsAsked_itIsRejectedNamingTheHost() {
+        running("net", 2, "h1", "h2");
+        now = now.plusSeconds(6);
+        beat("h1", new Heartbeat.InstanceState("net", List.of(Fixture.vm("a", "running"))));
+
+        ask("c", new Request.Checkpoint("net", null));
+
+        assertThat(rejected()).singleElement().satisfies(p -> {
+            assertThat(p.code()).isEqualTo(ErrorCode.HOST_UNAVAILABLE);
+            assertThat(p.message()).contains("h2");
+        });
+    }
+
+    @Test
+    void givenADeadVm_whenACheckpointIsAsked_itIsRejectedNamingTheVm() {
+        running("net", 1, "h1");
+        now = now.plusSeconds(1);
+        beat("h1", new Heartbeat.InstanceState("net", List.of(Fixture.vm("a", "dead"))));
+        assertThat(published(PublicEvent.VmExited.class)).singleElement().satisfies(e -> assertThat(e.vm())
+                .isEqualTo("a"));
+
+        ask("c", new Request.Checkpoint("net", null));
+
+        assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.VM_DEAD);
+    }
+
+    @Test
+    void givenABadName_whenItIsDeployed_itIsRejected() {
+        hosts("h1");
+
+        ask("d", new Request.Deploy(Fixture.spec("net", 1, Map.of()), "../etc"));
+
+        assertThat(rejected()).extracting(Problem::field).containsExactly("/instance");
+    }
+
+    @Test
+    void givenNoCheckpoint_whenARestoreIsAsked_itIsRejectedUnknown() {
+        hosts("h1");
+
+        ask("r", new Request.Restore("cp-x", null, null, null));
+
+        assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.UNKNOWN_CHECKPOINT);
+    }
+
+    @Test
+    void givenAGoneHost_whenADestroyIsAskedWithoutForce_itIsRejected_andWithForceItIsLeftOut() {
+        running("net", 2, "h1", "h2");
+        now = now.plusSeconds(6);
+        beat("h1");
+
+        ask("d1", new Request.Destroy("net", false));
+        assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.HOST_UNAVAILABLE);
+
+        ask("d2", new Request.Destroy("net", true));
+        assertThat(commands()).extracting(c -> c.header().host()).containsExactly("h1", "h2");
+        answer("h1");
+
+        assertThat(published(PublicEvent.DestroyCompleted.class)).hasSize(1);
+        assertThat(state.instances()).isEmpty();
+    }
+
+    // ---- repeats and identity
+
+    @Test
+    void givenADoneRequest_whenItIsRepeated_theAnswersAreRepeatedAndNothingElseHappens() {
+        running("net", 1, "h1");
+
+        ask("deploy-net", deploy("net", 1, Map.of()));
+
+        assertThat(journal()).isEmpty();
+        assertThat(commands()).isEmpty();
+        assertThat(published(PublicEvent.Accepted.class)).hasSize(1);
+        assertThat(published(PublicEvent.DeployCompleted.class)).hasSize(1);
+    }
+
+    @Test
+    void givenARequest_whenItIsAccepted_idsAreAsTheContractSays() {
+        running("net", 1, "h1");
+
+        ask("c", new Request.Checkpoint("net", null));
+
+        String op = Ids.operation("/test", "c");
+        assertThat(op).matches("op-[0-9a-f]{16}");
+        assertThat(commands()).extracting(c -> c.header().id()).containsExactly(op + "/h1/prepare/1");
+        assertThat(published(PublicEvent.Accepted.class)).singleElement().satisfies(a -> assertThat(a.checkpoint())
+                .matches("cp-[0-9]{8}t[0-9]{6}z-" + op.substring(3, 9))
+                .matches(Ids::isName));
+    }
+
+    @Test
+    void givenACrash_whenTheCoordinatorRecovers_outstandingCommandsComeAgainWithTheSameIdsAndContent() {
+        running("net", 2, "h1", "h2");
+        ask("c", new Request.Checkpoint("net", null));
+        answer("h1");
+        answer("h2");
+        var cuts = commands();
+        assertThat(cuts).hasSize(2).allMatch(Command.Cut.class::isInstance);
+
+        state = State.of(2, state.operations(), state.instances(), state.checkpoints());
+        now = now.plusSeconds(2);
+        give(new Input.Recovered());
+
+        assertThat(commands())
+                .extracting(c -> c.header().id() + ((Command.Cut) c).startAtMicros())
+                .isEqualTo(cuts.stream()
+                        .map(c -> c.header().id() + ((Command.Cut) c).startAtMicros())
+                        .toList());
+        assertThat(commands()).allMatch(c -> c.header().epoch() == 2);
+    }
+
+    @Test
+    void givenAnOutcomeThatWasNotAnnounced_whenTheCoordinatorRecovers_itIsPublishedAgain() {
+        running("net", 1, "h1");
+        state = State.of(2, state.operations(), state.instances(), state.checkpoints());
+        give(new Input.Recovered());
+        assertThat(published(PublicEvent.DeployCompleted.class)).hasSize(1);
+
+        give(new Input.Announced(Ids.operation("/test", "deploy-net")));
+        state = State.of(3, state.operations(), state.instances(), state.checkpoints());
+        give(new Input.Recovered());
+
+        assertThat(published(PublicEvent.DeployCompleted.class)).isEmpty();
+    }
+
+    // ---- failures
+
+    @Test
+    void givenACut_whenOneHostFails_allAreAbortedAndTheFailureNamesTheRootCause() {
+        running("net", 2, "h1", "h2");
+        ask("c", new Request.Checkpoint("net", null));
+        answer("h1");
+        answer("h2");
+        var cut = commands();
+
+        report(Fixture.failed(cut.get(0), ErrorCode.COOKIE_MISSING));
+        assertThat(commands())
+                .allMatch(Command.Abort.class::isInstance)
+                .extracting(c -> c.header().host())
+                .containsExactly("h1", "h2");
+        var aborts = commands();
+        report(Fixture.failed(cut.get(1), ErrorCode.QEMU_FAILED));
+        aborts.forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.QEMU_FAILED);
+            assertThat(f.message()).contains("h2");
+            assertThat(f.phase()).isEqualTo("cut");
+            assertThat(f.hosts()).extracting(PublicEvent.HostFailure::host).containsExactly("h1", "h2");
+        });
+        assertThat(state.instances().get("net").operation()).isNull();
+        assertThat(state.checkpoints()).isEmpty();
+    }
+
+    @Test
+    void givenASilentHost_whenThePhaseTimeIsOver_theOperationFailsBounded() {
+        running("net", 1, "h1");
+        ask("c", new Request.Checkpoint("net", null));
+
+        later(Duration.ofSeconds(31), "h1");
+        assertThat(commands()).singleElement().isInstanceOf(Command.Abort.class);
+        later(Duration.ofSeconds(61), "h1");
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> assertThat(f.code())
+                .isEqualTo(ErrorCode.PHASE_TIMEOUT));
+        assertThat(state.instances().get("net").operation()).isNull();
+    }
+
+    @Test
+    void givenADeploy_whenAHostFails_theOthersAreDestroyedAndTheNameIsFree() {
+        hosts("h1", "h2");
+        ask("d", deploy("net", 2, Map.of()));
+        var deploys = commands();
+        answer(deploys.get(1));
+
+        report(Fixture.failed(deploys.get(0), ErrorCode.FILE_UNAVAILABLE));
+        assertThat(commands()).hasSize(2).allMatch(Command.Destroy.class::isInstance);
+        commands().forEach(this::answer);
+
+        assertThat(state.instances()).isEmpty();
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> assertThat(f.code())
+                .isEqualTo(ErrorCode.FILE_UNAVAILABLE));
+    }
+
+    @Test
+    void givenAPreparedCheckpoint_whenAVmDies_theCheckpointFailsAndTheExitIsTold() {
+        running("net", 1, "h1");
+        now = now.plusSeconds(1);
+        ask("c", new Request.Checkpoint("net", null));
+
+        now = now.plusMillis(10);
+        beat("h1", new Heartbeat.InstanceState("net", List.of(Fixture.vm("a", "dead"))));
+
+        assertThat(published(PublicEvent.VmExited.class)).hasSize(1);
+        assertThat(commands()).singleElement().isInstanceOf(Command.Abort.class);
+    }
+
+    @Test
+    void givenAHostThatLosesItsHeart_whenAnOperationWaitsForIt_itIsGivenUpBeforeTheDeadline() {
+        hosts("h1");
+        give(new Input.Recovered());
+        ask("d", deploy("net", 1, Map.of()));
+
+        now = now.plusSeconds(31);
+        give(new Input.Tick());
+
+        assertThat(commands()).singleElement().isInstanceOf(Command.Destroy.class);
+        assertThat(state.operations().get(Ids.operation("/test", "d")).state())
+                .isInstanceOfSatisfying(
+                        OperationState.Undoing.class,
+                        u -> assertThat(u.cause().code()).isEqualTo(ErrorCode.HOST_UNAVAILABLE));
+    }
+
+    @Test
+    void givenARunningInstance_whenAHeartbeatFromBeforeItRanComes_noVmCountsAsEnded() {
+        running("net", 1, "h1");
+
+        give(new Input.Beat(Fixture.agent("h1", Fixture.GIB, List.of()), now.plusSeconds(1)));
+
+        assertThat(published(PublicEvent.VmExited.class)).isEmpty();
+    }
+
+    @Test
+    void givenARunningInstance_whenItsHostNoLongerNamesTheVm_theVmHasEnded() {
+        running("net", 1, "h1");
+        now = now.plusSeconds(6);
+
+        beat("h1");
+
+        assertThat(published(PublicEvent.VmExited.class)).hasSize(1);
+        assertThat(Views.instance(state, state.instances().get("net"), now, Duration.ofSeconds(5))
+                        .state())
+                .isEqualTo("lost");
+    }
+
+    // ---- restore
+
+    @Test
+    void givenARunningInstance_whenItsCheckpointIsRestoredWithReplace_theOldOneIsClearedFirst() {
+        running("net", 1, "h1");
+        String checkpoint = checkpointed("net");
+        int oldVni = state.instances().get("net").layout().vnis().get("lan");
+        beat("h2");
+
+        ask("r0", new Request.Restore(checkpoint, null, null, null));
+        assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.INSTANCE_EXISTS);
+        ask("r", new Request.Restore(checkpoint, null, Map.of("a", "h2"), true));
+
+        assertThat(commands()).singleElement().satisfies(c -> {
+            assertThat(c).isInstanceOf(Command.Destroy.class);
+            assertThat(c.header().host()).isEqualTo("h1");
+        });
+        answer("h1");
+        assertThat(commands()).singleElement().isInstanceOf(Command.Pull.class);
+        answer("h2");
+        answer("h2");
+        assertThat(commands()).singleElement().isInstanceOf(Command.Resume.class);
+        answer("h2");
+
+        assertThat(published(PublicEvent.RestoreCompleted.class))
+                .singleElement()
+                .satisfies(r -> {
+                    assertThat(r.placement()).containsExactly(Map.entry("a", "h2"));
+                    assertThat(r.phases()).containsKeys("clear", "pull", "load", "resume");
+                });
+        assertThat(state.instances().get("net").layout().vnis().get("lan")).isNotEqualTo(oldVni);
+    }
+
+    @Test
+    void givenFinishedOperations_whenMoreFinishThanAreKept_theOldestAreForgotten() {
+        Settings d = Settings.defaults();
+        var few = new Decider(new Settings(
+                d.cutLead(),
+                d.cutLimit(),
+                d.alive(),
+                d.lost(),
+                d.settle(),
+                d.resend(),
+                1,
+                10,
+                20,
+                d.defaultLimit(),
+                d.limits()));
+        running("net", 1, "h1");
+        give(new Input.Announced(Ids.operation("/test", "deploy-net")));
+        checkpointed("net");
+
+        var decision = few.decide(state, new Input.Announced(Ids.operation("/test", "cp")), now);
+
+        assertThat(decision.journal()).contains(new Effect.Forget("operation/" + Ids.operation("/test", "deploy-net")));
+    }
+
+    // ---- helpers
+
+    private void hosts(String... names) {
+        for (String h : names) {
+            beat(h);
+        }
+    }
+
+    private void beat(String host, Heartbeat.InstanceState... instances) {
+        give(new Input.Beat(Fixture.storage(host), now));
+        give(new Input.Beat(Fixture.agent(host, 4 * Fixture.GIB, List.of(instances)), now));
+    }
+
+    private void later(Duration by, String... hosts) {
+        Instant end = now.plus(by);
+        var effects = new ArrayList<Effect>();
+        while (now.isBefore(end)) {
+            now = now.plusSeconds(1);
+            for (String h : hosts) {
+                give(new Input.Beat(Fixture.storage(h), now));
+                give(new Input.Beat(
+                        Fixture.agent(
+                                h,
+                                Fixture.GIB,
+                                state.instances().values().stream()
+                                        .map(i -> new Heartbeat.InstanceState(
+                                                i.name(),
+                                                i.layout().part(h).vms().stream()
+                                                        .map(v -> Fixture.vm(v, "running"))
+                                                        .toList()))
+                                        .toList()),
+                        now));
+            }
+            give(new Input.Tick());
+            last.stream()
+                    .filter(e -> !(e instanceof Effect.Send s
+                            && effects.stream()
+                                    .anyMatch(o -> o instanceof Effect.Send t
+                                            && t.command().equals(s.command()))))
+                    .forEach(effects::add);
+        }
+        last = effects.stream()
+                .filter(e -> !(e instanceof Effect.Send s && s.command() instanceof Command.Prepare))
+                .toList();
+    }
+
+    private void running(String name, int vms, String... hosts) {
+        hosts(hosts);
+        ask("deploy-" + name, deploy(name, vms, Map.of()));
+        commands().forEach(this::answer);
+        assertThat(state.instances().get(name).runningSince()).isNotNull();
+        last = List.of();
+    }
+
+    private String checkpointed(String name) {
+        ask("cp", new Request.Checkpoint(name, null));
+        while (!commands().isEmpty()) {
+            commands().forEach(this::answer);
+        }
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+        return state.checkpoints().firstKey();
+    }
+
+    private static Request.Deploy deploy(String name, int vms, Map<String, String> placement) {
+        return new Request.Deploy(Fixture.spec(name, vms, placement), null);
+    }
+
+    private void ask(String id, Request request) {
+        give(Fixture.request(id, request));
+    }
+
+    private void answer(String host) {
+        commands().stream()
+                .filter(c -> c.header().host().equals(host))
+                .findFirst()
+                .ifPresent(this::answer);
+    }
+
+    private void answer(Command c) {
+        var layout = state.operations().get(c.header().operation()).layout();
+        var vms = layout.hosts().stream()
+                .filter(p -> p.host().equals(c.header().host()))
+                .flatMap(p -> p.vms().stream())
+                .toList();
+        Fixture.answers(c, vms).forEach(this::report);
+    }
+
+    private void report(Report r) {
+        give(new Input.Reported(r));
+    }
+
+    /** Takes an input; commands without an answer stay in {@link #last}. */
+    private void give(Input input) {
+        Decision d = decider.decide(state, input, now);
+        state = d.state();
+        if (input instanceof Input.Reported r) {
+            var keep = new ArrayList<Effect>();
+            for (Effect e : last) {
+                if (e instanceof Effect.Send s
+                        && !s.command()
+                                .header()
+                                .host()
+                                .equals(r.report().header().host())
+                        && d.effects().stream().noneMatch(Effect.Send.class::isInstance)) {
+                    keep.add(e);
+                }
+            }
+            keep.addAll(d.effects());
+            last = keep;
+        } else {
+            last = d.effects();
+        }
+    }
+
+    private List<Command> commands() {
+        return last.stream()
+                .filter(Effect.Send.class::isInstance)
+                .map(e -> ((Effect.Send) e).command())
+                .toList();
+    }
+
+    private List<Effect.Journal> journal() {
+        return last.stream()
+                .filter(Effect.Journal.class::isInstance)
+                .map(Effect.Journal.class::cast)
+                .toList();
+    }
+
+    private <T extends PublicEvent> List<T> published(Class<T> type) {
+        return last.stream()
+                .filter(Effect.Publish.class::isInstance)
+                .map(e -> ((Effect.Publish) e).event())
+                .filter(type::isInstance)
+                .map(type::cast)
+                .toList();
+    }
+
+    private List<Problem> rejected() {
+        return published(PublicEvent.Rejected.class).stream()
+                .flatMap(r -> r.problems().stream())
+                .toList();
+    }
+}
