@@ -20,7 +20,7 @@
 #define MAP_BYTES 4096
 
 /* A line of the program; jumps name a label, see assemble(). */
-enum label { NONE, DATA, HELD_COOKIE, OPENING, HOLD, REDIRECT, PASSED, PASS, LABELS };
+enum label { NONE, DATA, FORMER, COOKIE, HELD_COOKIE, DROP_COOKIE, OPENING, HOLD, REDIRECT, PASSED, PASS, LABELS };
 struct line {
 	struct bpf_insn insn;
 	enum label to, here;
@@ -89,12 +89,24 @@ static int load(int map, int hold, char *log, unsigned logsize)
 		CALL(BPF_FUNC_skb_load_bytes),
 		IF_NE(R0, 0, DATA),
 		LOAD64(R1, FP, -24), LOAD64(R2, GATE, F(nonce)),
-		IF_DIFFER(R1, R2, DATA),
+		IF_DIFFER(R1, R2, FORMER),
 		LOAD64(R1, FP, -16), LOAD64(R2, GATE, F(nonce) + 8),
+		IF_SAME(R1, R2, COOKIE),
+		/* Or a late one of the cut before? */
+		AT(FORMER),
+		LOAD64(R1, GATE, F(nonce_set)),
+		IF_NE(R1, 2, DATA),
+		LOAD64(R1, FP, -24), LOAD64(R2, GATE, F(former)),
 		IF_DIFFER(R1, R2, DATA),
+		LOAD64(R1, FP, -16), LOAD64(R2, GATE, F(former) + 8),
+		IF_DIFFER(R1, R2, DATA),
+		SET(R1, 1), FETCH_ADD(GATE, F(cookies), R1),
+		GOTO(DROP_COOKIE),
+		AT(COOKIE),
 		SET(R1, 1), FETCH_ADD(GATE, F(cookies), R1),
 		LOAD64(R1, GATE, F(state)),
 		IF_NE(R1, HF_OPEN, HELD_COOKIE),
+		AT(DROP_COOKIE),
 		SET(R1, 1), ATOMIC_ADD(GATE, F(cookies_dropped), R1),
 		SET(R0, TCX_DROP), EXIT,
 		AT(HELD_COOKIE),
@@ -210,11 +222,17 @@ int hf_gate_given(struct hf_gate *gate, uint64_t given)
 
 int hf_gate_nonce(struct hf_gate *gate, const uint8_t *nonce)
 {
-	__atomic_store_n(&gate->nonce_set, 0, __ATOMIC_SEQ_CST);
-	if (nonce) {
-		memcpy(gate->nonce, nonce, sizeof gate->nonce);
-		__atomic_store_n(&gate->nonce_set, 1, __ATOMIC_SEQ_CST);
+	/* The former one is known by both names for a moment, so that no cookie of it slips through. */
+	uint64_t had = __atomic_load_n(&gate->nonce_set, __ATOMIC_SEQ_CST);
+	if (had && memcmp(gate->nonce, nonce, sizeof gate->nonce) == 0)
+		return 0;
+	if (had) {
+		memcpy(gate->former, gate->nonce, sizeof gate->former);
+		__atomic_store_n(&gate->nonce_set, 2, __ATOMIC_SEQ_CST);
 	}
+	memcpy(gate->nonce, nonce, sizeof gate->nonce);
+	if (!had)
+		__atomic_store_n(&gate->nonce_set, 1, __ATOMIC_SEQ_CST);
 	return 0;
 }
 

@@ -95,9 +95,10 @@ struct hf_gate {
 	uint64_t held;            /* data frames diverted to the hold TAP */
 	uint64_t cookies;         /* cookies that came; never let through */
 	uint64_t cookies_held;    /* of these, diverted to the hold TAP */
-	uint64_t cookies_dropped; /* of these, dropped, because the gate was open */
-	uint64_t nonce_set;       /* 0: no frame is a cookie */
+	uint64_t cookies_dropped; /* of these, dropped: the gate was open, or of the former nonce */
+	uint64_t nonce_set;       /* 0: no frame is a cookie; 1: nonce counts; 2: the former one too */
 	uint8_t nonce[16];        /* frames of HF_COOKIE_TYPE whose payload begins with this are cookies */
+	uint8_t former[16];       /* the nonce before it: late repeats of the cut before, always dropped */
 };
 
 /*
@@ -109,7 +110,7 @@ HF_API int hf_gate_map(int map_fd, struct hf_gate **out);  /* out: address */
 HF_API int hf_gate_unmap(struct hf_gate *gate);
 HF_API int hf_gate_set(struct hf_gate *gate, int state);   /* sequentially consistent store */
 HF_API int hf_gate_given(struct hf_gate *gate, uint64_t given);
-HF_API int hf_gate_nonce(struct hf_gate *gate, const uint8_t *nonce); /* NULL: none; only while no cookie is under way */
+HF_API int hf_gate_nonce(struct hf_gate *gate, const uint8_t *nonce); /* the one before becomes the former; not while closed */
 /*
  * Reads state, given, entered, injected, passed, held, cookies, cookies_held, cookies_dropped in that order of the array, the
  * memory being read results first and arrivals last: entered - injected - passed - held = 0 then proves that at one moment

@@ -117,7 +117,7 @@ public interface NativeLib {
 
     int hf_gate_given(long address, long given);
 
-    int hf_gate_nonce(long address, @In byte[] nonceOrNull);
+    int hf_gate_nonce(long address, @In byte[] nonce);
 
     int hf_gate_read(long address, @Out long[] nine);
 

@@ -29,7 +29,7 @@ import java.util.Optional;
  * first stopped comes (its gate may have been open when ours came by), and a few times after the end.
  *
  * <p>A gate takes a frame for a cookie when its EtherType is 0x88B5 and its payload begins with the nonce. Such a frame never
- * reaches a guest: a closed gate diverts it to its hold TAP, an open one drops it. Any other frame of that EtherType is ordinary data.
+ * reaches a guest: a closed gate diverts it to its hold TAP, an open one drops it. Cookies of the cut before are dropped too. Any other frame of that EtherType is ordinary data.
  *
  * @param kind what it says
  * @param number counts this host's cookies of this cut

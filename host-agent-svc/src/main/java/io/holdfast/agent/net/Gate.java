@@ -21,7 +21,7 @@ import org.jboss.logging.Logger;
  * prove what polling can only guess (design.md, mechanisms).
  *
  * <p>Opening keeps the order of frames strictly: while <em>opening</em>, the program lets a frame through only if every frame held
- * so far has been given back; at the moment when that is so and no frame is undecided, nothing can be held any more, and
+ * so far has been given back (a source faster than that for seconds keeps the gate from settling: then order is given up); at the moment when that is so and no frame is undecided, nothing can be held any more, and
  * the gate is set open.
  *
  * <p>Not thread-safe but for {@link #release}: one thread at a time, which {@link HostNetwork} and the cut see to.
@@ -146,7 +146,10 @@ public final class Gate {
         lib.hf_gate_set(shared, CLOSED);
     }
 
-    /** Frames of this nonce are cookies from now on. They stay so until the next nonce: peers may send late ones. */
+    /**
+     * Frames of this nonce are cookies from now on, and stay so until the nonce after the next: peers repeat theirs for
+     * a while.
+     */
     public void expect(byte[] nonce) throws NativeException {
         dropHeldCookies();
         lib.hf_gate_nonce(shared, nonce);
@@ -344,8 +347,8 @@ public final class Gate {
             lib.hf_gate_set(shared, OPENING);
             long begin = System.nanoTime();
             for (; ; ) {
-                give(256);
-                if (settled()) {
+                boolean empty = give(2048);
+                if (settled(empty)) {
                     break;
                 }
                 if (System.nanoTime() - begin > OPENING_LIMIT_NANOS) {
@@ -364,7 +367,7 @@ public final class Gate {
     }
 
     /** Every held frame is given back and none is undecided: from now on none can be held. */
-    private boolean settled() throws NativeException {
+    private boolean settled(boolean empty) throws NativeException {
         lib.hf_gate_read(shared, counters);
         if (undecided() != 0) {
             return false;
@@ -372,7 +375,9 @@ public final class Gate {
         if (counters[5] == given) {
             return true;
         }
-        countLost();
+        if (empty) {
+            countLost();
+        }
         return false;
     }
 
@@ -399,7 +404,8 @@ public final class Gate {
         }
     }
 
-    private void give(int max) throws NativeException {
+    /** Whether there was less than that. */
+    private boolean give(int max) throws NativeException {
         Native.check(
                 lib.hf_gate_give(shared, hold, out, max, stuck ? 0 : PATIENCE, gave),
                 "give back held frames of " + name);
@@ -408,6 +414,7 @@ public final class Gate {
         cookiesTaken += gave[1];
         retries += gave[2] - gave[3];
         stuck |= gave[3] > 0;
+        return gave[0] + gave[1] < max;
     }
 
     private void send(byte[] data) throws NativeException {

@@ -265,6 +265,9 @@ class GateIT {
                 while (!stop.get()) {
                     if (sent.get() - reader.count.get() < 2000) {
                         send(sent.getAndIncrement());
+                        if (sent.get() % 64 == 0) {
+                            LockSupport.parkNanos(100_000);
+                        }
                     } else {
                         LockSupport.parkNanos(20_000);
                     }
