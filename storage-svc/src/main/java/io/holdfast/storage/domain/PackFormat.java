@@ -160,12 +160,12 @@ public final class PackFormat {
 
     /** How many bytes of the end are needed to read a table, known from its last 40 bytes. */
     public static int tailLength(String object, byte[] trailer) throws StorageException {
+        if (ByteBuffer.wrap(trailer).getInt(TRAILER - 4) != END) {
+            throw StorageException.corrupt(object, "no end magic: truncated or not a pack");
+        }
         Reader in = new Reader(object, trailer, 0, trailer.length);
         in.id();
         int n = in.count("chunk count", Limits.MAX_PACK_CHUNKS);
-        if (in.count("end magic", Integer.MAX_VALUE) != END) {
-            throw in.bad("no end magic: truncated or not a pack");
-        }
         return n * ENTRY + TRAILER;
     }
 

@@ -23,6 +23,7 @@ public final class Inspect {
     private Inspect() {}
 
     public static void main(String[] args) {
+        System.setProperty("java.util.logging.manager", "org.jboss.logmanager.LogManager");
         System.exit(run(args, System.out, System.err));
     }
 
