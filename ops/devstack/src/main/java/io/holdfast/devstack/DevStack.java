@@ -38,6 +38,10 @@ public final class DevStack implements AutoCloseable {
     private static final Duration READY_LIMIT = Duration.ofSeconds(90);
     private static final Duration STOP_LIMIT = Duration.ofSeconds(10);
     private static final Duration HTTP_LIMIT = Duration.ofSeconds(3);
+
+    /** An answer to HTTP costs both sides more than a look at a file: not too often while all services start. */
+    private static final Duration LOOK = Duration.ofMillis(100);
+
     private static final String RECORD = "stack.json";
 
     private final StackConfig config;
@@ -467,7 +471,7 @@ public final class DevStack implements AutoCloseable {
         ProcessIds ids = process(name)
                 .orElseThrow(() -> new IllegalStateException(
                         name + " ended right after its start" + ProcessKit.tailOf(config.log(name))));
-        new ProcessKit.Running(ids, config.log(name), 0).await(condition, what, READY_LIMIT);
+        new ProcessKit.Running(ids, config.log(name), 0).await(condition, what, READY_LIMIT, LOOK);
     }
 
     /** What other programs may read from stack.json: stable names; {@code config} is for this class alone. */

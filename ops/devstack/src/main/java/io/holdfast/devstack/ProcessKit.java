@@ -86,6 +86,11 @@ public final class ProcessKit {
          * @throws IllegalStateException with the log's tail when the process ends first or the time is over
          */
         public void await(BooleanSupplier condition, String what, Duration limit) {
+            await(condition, what, limit, LOOK);
+        }
+
+        /** The same, looking that often. */
+        void await(BooleanSupplier condition, String what, Duration limit, Duration look) {
             long end = System.nanoTime() + limit.toNanos();
             while (!condition.getAsBoolean()) {
                 if (!ids.isAlive()) {
@@ -95,7 +100,7 @@ public final class ProcessKit {
                     throw new IllegalStateException(
                             "no sign of " + what + " within " + limit.toSeconds() + " s" + tailOf(log));
                 }
-                pause();
+                pause(look);
             }
         }
 
@@ -127,7 +132,7 @@ public final class ProcessKit {
         ids.signal("TERM");
         long end = System.nanoTime() + limit.toNanos();
         while (ids.isAlive() && System.nanoTime() < end) {
-            pause();
+            pause(LOOK);
         }
         kill(ids);
     }
@@ -136,7 +141,7 @@ public final class ProcessKit {
     public static void kill(ProcessIds ids) {
         ids.signal("KILL");
         while (ids.isAlive()) {
-            pause();
+            pause(LOOK);
         }
     }
 
@@ -163,9 +168,9 @@ public final class ProcessKit {
         }
     }
 
-    static void pause() {
+    private static void pause(Duration look) {
         try {
-            Thread.sleep(LOOK);
+            Thread.sleep(look);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new IllegalStateException("interrupted", e);
