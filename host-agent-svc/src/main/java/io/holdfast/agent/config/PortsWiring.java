@@ -22,8 +22,8 @@ public class PortsWiring {
     @Singleton
     Ports ports(AgentConfig config) throws IOException, AgentException {
         Files.createDirectories(config.stateDir());
-        QemuSettings usual = QemuSettings.defaults(
-                config.stateDir(), config.bootRoots().orElse(List.of()));
+        QemuSettings usual =
+                QemuSettings.defaults(config.stateDir(), config.bootRoots().orElse(List.of()));
         QemuSettings settings = new QemuSettings(
                 config.qemu(),
                 usual.stateFolder(),
