@@ -3,11 +3,13 @@
 #include "holdfast.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,6 +263,13 @@ static void gate(void)
 	EXPECT(n[5] == 3);
 	/* The TAP takes such frames once its reader says so, as virtio-net does. */
 	EXPECT(hf_inject(out, b, sizeof big) > 0);
+	EXPECT(ioctl(tap, TUNSETOFFLOAD, 0xf) == 0);
+	EXPECT(hf_inject(out, big, sizeof big) > 0);
+	long whole = 0;
+	while ((whole = hf_read_now(tap, b, sizeof b)) > 0 && whole != (long)sizeof big)
+		continue;
+	EXPECT(whole == (long)sizeof big && b[1] == 1);
+	EXPECT(hf_inject(out, big, sizeof big) > 0);
 	int pieces = 0;
 	long len = 0, got;
 	while ((got = hf_read_now(tap, b, sizeof b)) > 0) {

@@ -24,6 +24,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
 import java.util.concurrent.locks.LockSupport;
 import org.jboss.logging.Logger;
 
@@ -456,6 +457,9 @@ final class PreparedCut implements Prepared {
         }
         long now = System.nanoTime();
         if (now > deadline) {
+            for (var n : nics) {
+                checkOverflow(n);
+            }
             throw new AgentException(
                     ErrorCode.COOKIE_MISSING,
                     "no cookie " + missing + " within " + limit.toMillis() + " ms",
@@ -518,13 +522,7 @@ final class PreparedCut implements Prepared {
         for (var n : nics) {
             for (; ; ) {
                 drain();
-                if (n.gate.overflow() > n.overflowBefore) {
-                    throw new AgentException(
-                            ErrorCode.HOLD_OVERFLOW,
-                            "more frames were in flight to NIC " + n.id.index() + " of VM " + n.id.vm()
-                                    + " than its gate can hold (" + n.held.size() + " held)",
-                            "try again when there is less traffic");
-                }
+                checkOverflow(n);
                 if (n.gate.allRead()) {
                     n.ledger = n.gate.ledger();
                     if (n.ledger.exact()) {
@@ -539,6 +537,16 @@ final class PreparedCut implements Prepared {
                 }
             }
             n.inFlight = n.held.size();
+        }
+    }
+
+    private static void checkOverflow(NicPart n) throws NativeException, AgentException {
+        if (n.gate.overflow() > n.overflowBefore) {
+            throw new AgentException(
+                    ErrorCode.HOLD_OVERFLOW,
+                    "more frames were in flight to NIC " + n.id.index() + " of VM " + n.id.vm()
+                            + " than its gate can hold (" + n.held.size() + " held)",
+                    "try again when there is less traffic");
         }
     }
 
@@ -585,16 +593,7 @@ final class PreparedCut implements Prepared {
 
     /** Every VM runs again, every frame is given back, every gate is open, whatever else fails. */
     private void rescue(boolean snapshots, Throwable cause) {
-        for (var v : vms) {
-            if (!v.stopping) {
-                continue;
-            }
-            try {
-                v.participant.vm().cont(RESCUE);
-            } catch (AgentException | RuntimeException e) {
-                cause.addSuppressed(e);
-            }
-        }
+        runAgain(cause);
         sayQuietly(Cookie.Kind.FAILED);
         try {
             drain();
@@ -612,6 +611,23 @@ final class PreparedCut implements Prepared {
                     v.participant.snapshot().close();
                 } catch (Exception e) {
                     cause.addSuppressed(e);
+                }
+            }
+        }
+    }
+
+    /** Side by side: a VM that does not answer keeps no other waiting. */
+    private void runAgain(Throwable cause) {
+        try (var each = Executors.newVirtualThreadPerTaskExecutor()) {
+            for (var v : vms) {
+                if (v.stopping) {
+                    each.execute(() -> {
+                        try {
+                            v.participant.vm().cont(RESCUE);
+                        } catch (AgentException | RuntimeException e) {
+                            cause.addSuppressed(e);
+                        }
+                    });
                 }
             }
         }

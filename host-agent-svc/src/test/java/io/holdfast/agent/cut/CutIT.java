@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine;
 import io.holdfast.agent.domain.Frame;
+import io.holdfast.agent.domain.NetworkPlan;
 import io.holdfast.agent.domain.NicId;
 import io.holdfast.agent.nat.Native;
 import io.holdfast.agent.net.HostNetwork;
@@ -24,6 +25,9 @@ import org.junit.jupiter.api.Test;
 
 /** Cuts over two real networks joined by VXLAN; the VMs are {@link FakeVm}s that send to each other all the time. */
 class CutIT {
+    /** Long enough for a machine that has much else to do. */
+    private static final long LEAD_MICROS = 300_000;
+
     private static final NicId A = new NicId("a", 0);
     private static final NicId B = new NicId("b", 0);
     private final GateCutEngine engine = new GateCutEngine(GateCutEngine.DEFAULT_SETTLE);
@@ -104,7 +108,7 @@ class CutIT {
                 byte[] nonce = nonce();
                 try (var cutA = prepare(netA, a, nonce, 5000);
                         var cutB = prepare(netB, b, nonce, 5000)) {
-                    long start = Native.micros() + 30_000;
+                    long start = Native.micros() + LEAD_MICROS;
                     // When
                     var first = pool.submit(() -> cutA.cut(start));
                     var second = pool.submit(() -> cutB.cut(start + 2000));
@@ -146,7 +150,7 @@ class CutIT {
             assertThat(silent).isNotNull();
             long begin = System.nanoTime();
             // When
-            assertThatThrownBy(() -> cut.cut(Native.micros() + 5_000))
+            assertThatThrownBy(() -> cut.cut(Native.micros() + LEAD_MICROS))
                     .isInstanceOfSatisfying(AgentException.class, e -> {
                         // Then
                         assertThat(e.code()).isEqualTo(ErrorCode.COOKIE_MISSING);
@@ -169,7 +173,7 @@ class CutIT {
                 var cutA = prepare(netA, a, nonce, 8000);
                 var cutB = engine.prepare(netB, List.of(broken), nonce, Duration.ofSeconds(8))) {
             long begin = System.nanoTime();
-            long start = Native.micros() + 30_000;
+            long start = Native.micros() + LEAD_MICROS;
             // When
             var first = pool.submit(() -> cutA.cut(start));
             var second = pool.submit(() -> cutB.cut(start));
@@ -192,6 +196,21 @@ class CutIT {
                             AgentException.class, e -> assertThat(e.code()).isEqualTo(ErrorCode.TOO_LATE));
         }
         assertThat(a.conts).isZero();
+        awaitTraffic();
+    }
+
+    @Test
+    void vmWithoutNicsIsCutWithoutWaiting() throws Exception {
+        // Given
+        var alone = hosts.build(0, new NetworkPlan("alone", TestHosts.host(0), "10.98.0.1", List.of(), List.of()));
+        try (var cut = prepare(alone, a, nonce(), 1000)) {
+            // When
+            var result = cut.cut(Native.micros() + LEAD_MICROS);
+            // Then
+            assertThat(result.frames()).isEmpty();
+            assertThat(result.figures().vms().getFirst().nics()).isEmpty();
+            assertThat(result.figures().vms().getFirst().pauseMicros()).isPositive();
+        }
         awaitTraffic();
     }
 
