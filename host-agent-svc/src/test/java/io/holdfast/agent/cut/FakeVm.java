@@ -65,8 +65,9 @@ final class FakeVm implements Vm, Vm.Snapshot, AutoCloseable {
         try {
             while (!end) {
                 standStill();
-                TestHosts.write(tap, TestHosts.frame(peer, me, 0x1234, next));
-                next++;
+                long number = next;
+                TestHosts.write(tap, TestHosts.frame(peer, me, 0x1234, number));
+                next = number + 1;
                 LockSupport.parkNanos(100_000);
             }
         } catch (IOException e) {
