@@ -207,7 +207,12 @@ public final class Demo {
                 PublicEvent.RestoreCompleted done = completed(
                         new Request.Restore(checkpoint, instance, placement, false),
                         PublicEvent.RestoreCompleted.class);
-                done.phases().forEach((phase, millis) -> say("  " + phase + " " + Text.millis(millis)));
+                List.of("clear", "pull", "load", "resume").forEach(phase -> {
+                    Long millis = done.phases().get(phase);
+                    if (millis != null) {
+                        say("  " + phase + " " + Text.millis(millis));
+                    }
+                });
                 if (!placement.equals(new TreeMap<>(done.placement()))) {
                     problems.add(instance + " was placed otherwise: " + done.placement());
                 }

@@ -22,6 +22,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -41,6 +43,13 @@ public final class Events implements AutoCloseable {
     private static final List<String> TOPICS =
             List.of(Topics.REQUESTS, Topics.COMMANDS, Topics.REPORTS, Topics.EVENTS, Topics.HOSTS);
     private static final int KEPT = 200_000;
+
+    /** Held, so that its level stays: Kafka's clients tell their settings at INFO. */
+    private static final Logger KAFKA_LOG = Logger.getLogger("org.apache.kafka");
+
+    static {
+        KAFKA_LOG.setLevel(Level.WARNING);
+    }
 
     private final String bootstrap;
     private final URI source;

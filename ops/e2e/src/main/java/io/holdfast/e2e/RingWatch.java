@@ -31,7 +31,8 @@ public final class RingWatch {
     }
 
     /**
-     * Waits until the ring and the datagrams of every VM have gone on by so much, counted from what is there now.
+     * Waits until the ring and the datagrams of every VM have gone on by so much, counted from what is there now, or
+     * from the first line of a console that is empty now.
      *
      * @param laps more laps than now at every VM
      * @param datagrams more datagrams than now at every VM
@@ -51,8 +52,8 @@ public final class RingWatch {
             behind.clear();
             now.forEach((vm, c) -> {
                 Console b = before.get(vm);
-                long wantedCount = count(b) + (long) laps * vms;
-                long wantedGot = got(b) + datagrams;
+                long wantedCount = (b.ring().isEmpty() ? firstCount(c) : count(b)) + (long) laps * vms;
+                long wantedGot = (b.received().isEmpty() ? firstGot(c) : got(b)) + datagrams;
                 if (laps > 0 && count(c) < wantedCount) {
                     behind.add(vm + ": ring at " + count(c) + ", not yet at " + wantedCount);
                 }
@@ -125,6 +126,14 @@ public final class RingWatch {
 
     private static long count(Console c) {
         return c == null ? 0 : c.lastRing().map(Console.Ring::count).orElse(0L);
+    }
+
+    private static long firstCount(Console c) {
+        return c.firstRing().map(Console.Ring::count).orElse(0L);
+    }
+
+    private static long firstGot(Console c) {
+        return c.received().isEmpty() ? 0 : c.received().get(0).got();
     }
 
     private static long got(Console c) {

@@ -8,8 +8,10 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.net.URI;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,7 +29,7 @@ public final class Stacks {
                 DevStack.open(users.home()).filter(s -> s.unready().isEmpty());
         if (up.isPresent()) {
             say.accept("using the stack that is up in " + users.home());
-            return new OnDevStack(up.get(), false, guest(say));
+            return new OnDevStack(up.get(), false, guest(say), null);
         }
         return own("hfm", "10.78.0", Map.of(), say);
     }
@@ -54,6 +56,7 @@ public final class Stacks {
         for (Map.Entry<String, String> e : settings.entrySet()) {
             config = config.withSetting(e.getKey(), e.getValue());
         }
+        FileChannel lock = lock(name);
         // What a killed run of ours left would be in the way.
         DevStack.open(home)
                 .ifPresentOrElse(
@@ -66,7 +69,23 @@ public final class Stacks {
             DevStack.open(home).ifPresent(s -> s.down(true));
             throw e;
         }
-        return new OnDevStack(stack, true, guest);
+        return new OnDevStack(stack, true, guest, lock);
+    }
+
+    /** Keeps a second run on this machine from taking down the first one's stack; let go when this JVM ends. */
+    private static FileChannel lock(String name) {
+        Path file = Path.of("/run/holdfast-" + name + ".lock");
+        try {
+            FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            if (channel.tryLock() == null) {
+                channel.close();
+                throw new IllegalStateException(
+                        "another run uses stack " + name + " (" + file + " is locked): let it end");
+            }
+            return channel;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** Builds the guest unless it is there already. */
@@ -98,9 +117,11 @@ public final class Stacks {
         private final DevStack stack;
         private final boolean mine;
         private final Lab lab;
+        private final FileChannel lock;
         private boolean closed;
 
-        OnDevStack(DevStack stack, boolean mine, Path guest) {
+        OnDevStack(DevStack stack, boolean mine, Path guest, FileChannel lock) {
+            this.lock = lock;
             this.stack = stack;
             this.mine = mine;
             StackConfig c = stack.config();
@@ -130,6 +151,11 @@ public final class Stacks {
             if (mine && !closed) {
                 closed = true;
                 stack.down(false);
+                try {
+                    lock.close();
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
             }
         }
     }
