@@ -43,6 +43,7 @@ final class QemuVm implements Vm {
     private volatile String reason;
     private volatile String shutdown;
     private volatile boolean detached;
+    private volatile boolean qmpGone;
     private volatile CompletableFuture<QmpClient.Answer> stopping;
     private volatile CompletableFuture<String> migrationEnd = new CompletableFuture<>();
 
@@ -124,6 +125,7 @@ final class QemuVm implements Vm {
 
     /** On the QMP reader's thread, its last act. */
     private void qmpEnded() {
+        qmpGone = true;
         migrationEnd.complete("gone");
         if (detached || qmp == null) {
             return;
@@ -314,9 +316,8 @@ final class QemuVm implements Vm {
     /** A failure of QEMU, or of a VM that has ended. */
     AgentException failure(String message, IOException cause) {
         boolean closed = cause instanceof QmpException q && q.kind() == QmpException.Kind.CLOSED;
-        if (closed) {
-            boolean ignored = processEnded(500);
-        }
+        // QMP ends a moment before the process is seen to have ended.
+        boolean ignored = processEnded(closed || qmpGone ? 1000 : 0);
         if (state.equals("dead")) {
             return new AgentException(
                     ErrorCode.VM_DEAD,
@@ -325,7 +326,7 @@ final class QemuVm implements Vm {
                     cause);
         }
         return new AgentException(
-                closed ? ErrorCode.VM_DEAD : ErrorCode.QEMU_FAILED,
+                closed || qmpGone ? ErrorCode.VM_DEAD : ErrorCode.QEMU_FAILED,
                 message,
                 "see " + folder.resolve(QemuHypervisor.LOG),
                 cause);
