@@ -55,7 +55,7 @@ class NativeTest {
         // When
         var started = Native.spawn(new Native.Spawn(
                 Path.of("/bin/sh"),
-                List.of("sh", "-c", "ls /proc/$$/fd | tr '\\n' ' '; echo \"$A\"; pwd; echo there >&7; exit 3"),
+                List.of("sh", "-c", "ls /proc/$$/fd; echo \"$A\"; pwd; echo there >&7; exit 3"),
                 List.of("A=1 2", "PATH=/bin:/usr/bin"),
                 folder,
                 List.of(new Native.Inherit(pipe[1], 7)),
@@ -69,7 +69,7 @@ class NativeTest {
         assertThat(Native.pidfdWait(started.pidfd(), 10_000)).isTrue();
         assertThat(Native.pidfdReap(started.pidfd())).isEqualTo(3);
         assertThat(Native.pidfdSignal(started.pidfd(), 0)).isFalse();
-        assertThat(Files.readString(out)).isEqualTo("0 1 2 7 1 2\n" + folder + "\n");
+        assertThat(Files.readString(out)).isEqualTo("0\n1\n2\n7\n1 2\n" + folder + "\n");
         var buffer = ByteBuffer.allocateDirect(64);
         assertThat(Native.lib().hf_read(pipe[0], buffer, 64, 1000)).isEqualTo(6);
         for (int fd : new int[] {pipe[0], pipe[1], file, started.pidfd()}) {
