@@ -8,12 +8,16 @@ import io.holdfast.coordinator.domain.Fixture;
 import io.holdfast.devstack.KafkaBroker;
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.devstack.RepoRoot;
+import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
+import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.event.Topics;
+import io.holdfast.schemas.view.CheckpointView;
 import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -28,6 +32,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.awaitility.core.ConditionFactory;
+import org.awaitility.core.ConditionTimeoutException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -74,6 +79,7 @@ class CoordinatorIT {
                 "-Dquarkus.http.port=" + port,
                 "-Dquarkus.http.host=127.0.0.1",
                 "-Dholdfast.coordinator.resend=60s",
+                "-Dholdfast.coordinator.host-alive=60s", // a busy machine lets hearts beat late
                 "-jar",
                 RepoRoot.built("coordinator-svc/target/quarkus-app")
                         .resolve("quarkus-run.jar")
@@ -186,6 +192,16 @@ class CoordinatorIT {
         until(() -> !peers.of(
                         PublicEvent.DeployCompleted.class, e -> e.instance().equals("poison"))
                 .isEmpty());
+        Instant after = Instant.now(); // heartbeats are read on, too
+        until(() -> Instant.parse(get("/api/v1/hosts").path(0).path("agentSeen").asText())
+                .isAfter(after));
+        peers.publish(
+                Topics.CATALOG,
+                "cp-other",
+                CatalogCodec.encode(
+                        new CheckpointView("cp-other", "other", null, after, null, "k", null, manifest(after)),
+                        URI.create("/test"))); // and the catalog
+        until(() -> status("/api/v1/checkpoints/cp-other") == 200);
         assertThat(status("/q/health/ready")).isEqualTo(200);
         assertThat(text("/q/metrics")).contains("holdfast_coordinator_records_unreadable");
     }
@@ -241,6 +257,14 @@ class CoordinatorIT {
 
     // ---- helpers
 
+    private static CheckpointManifest manifest(Instant takenAt) {
+        var spec = Fixture.spec("other", 1, Map.of());
+        var layout = new InstanceLayout(
+                "other", spec, List.of(new InstanceLayout.HostPart("h1", "10.0.0.1", List.of("a"))), Map.of("lan", 77));
+        return new CheckpointManifest(
+                1, "cp-other", "other", null, takenAt, layout, List.of(), List.of(), new CutFigures(List.of()));
+    }
+
     private static void ask(String id, Request request) {
         peers.publish(
                 Topics.REQUESTS,
@@ -255,7 +279,15 @@ class CoordinatorIT {
     }
 
     private static void until(Callable<Boolean> condition) {
-        soon().until(condition);
+        try {
+            soon().until(condition);
+        } catch (ConditionTimeoutException e) {
+            throw new AssertionError(
+                    "did not come true; refused or failed: " + peers.of(PublicEvent.Rejected.class, r -> true)
+                            + peers.of(PublicEvent.Failed.class, f -> true) + "; last commands: "
+                            + peers.commands.reversed().stream().limit(5).toList() + "; peers: " + peers.invalid,
+                    e);
+        }
     }
 
     private static HttpResponse<String> send(HttpRequest.Builder b) throws IOException, InterruptedException {
