@@ -379,7 +379,8 @@ public final class DevStack implements AutoCloseable {
                 S3Server.command(config.gateway(), config.s3Port(), home.resolve("s3"), List.of("-Xms64m", "-Xmx512m"));
             case "coordinator" -> {
                 Map<String, String> settings = common(config.gateway(), config.coordinatorPort());
-                // All hosts, the broker and the VMs share this machine's processors: a command may take a while to arrive.
+                // All hosts, the broker and the VMs share this machine's processors: a command may take a while to
+                // arrive.
                 settings.put("holdfast.coordinator.cut-lead", "1s");
                 yield service("coordinator-svc", List.of("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1"), settings);
             }
