@@ -10,7 +10,7 @@ import java.util.Map;
 /** Configuration of the coordinator. */
 @ConfigMapping(prefix = "holdfast.coordinator")
 public interface CoordinatorConfig {
-    /** How far ahead a cut, or a restart's common start, is set. */
+    /** How far ahead a cut is set at least: twice the time the hosts took to prepare when that is longer, at most 10 s. */
     @WithDefault("300ms")
     Duration cutLead();
 

@@ -62,6 +62,11 @@ public final class Decider {
     /** After a restart of the coordinator every phase has at least that long: answers may lie unread in the topic. */
     private static final Duration RECOVERY_GRACE = Duration.ofSeconds(10);
 
+    /** A prepared host gives up by itself after a minute: no cut is set further ahead than a part of that. */
+    private static final Duration LONGEST_LEAD = Duration.ofSeconds(10);
+
+    private static final Duration RESUME_LEAD = Duration.ofMillis(300);
+
     private final Settings settings;
 
     public Decider(Settings settings) {
@@ -554,6 +559,21 @@ public final class Decider {
 
         // ---- phases
 
+        /**
+         * How far ahead the cut is set. What the hosts took to get ready bounds what a command takes to reach them now: on a
+         * busy machine the configured lead alone is missed again and again.
+         */
+        Duration cutLead(Preparing s) {
+            Duration twice = Duration.between(s.span().startedAt(), now).multipliedBy(2);
+            Duration lead = settings.cutLead().compareTo(twice) < 0 ? twice : settings.cutLead();
+            return lead.compareTo(LONGEST_LEAD) < 0 ? lead : LONGEST_LEAD;
+        }
+
+        /** A host that is late for a restart begins at once, so that this needs no reserve. */
+        Duration resumeLead() {
+            return settings.cutLead().compareTo(RESUME_LEAD) < 0 ? settings.cutLead() : RESUME_LEAD;
+        }
+
         Span span(String phase) {
             return Span.of(now, settings.limit(phase));
         }
@@ -656,7 +676,7 @@ public final class Decider {
                 }
                 case Preparing s -> {
                     if (!deadOnArrival(op, s.machines())) {
-                        begin(op, s.cut(span(Phases.CUT), op.hosts(), micros(now.plus(settings.cutLead()))));
+                        begin(op, s.cut(span(Phases.CUT), op.hosts(), micros(now.plus(cutLead(s)))));
                     }
                 }
                 case Cutting s -> begin(op, s.write(span(Phases.WRITE)));
@@ -666,8 +686,7 @@ public final class Decider {
                 case Committing s -> throw new IllegalStateException("a commit ends by its report");
                 case Clearing s -> begin(op, s.pull(span(Phases.PULL), op.hosts()));
                 case Pulling s -> begin(op, s.load(span(Phases.LOAD), op.hosts()));
-                case Loading s ->
-                    begin(op, s.resume(span(Phases.RESUME), op.hosts(), micros(now.plus(settings.cutLead()))));
+                case Loading s -> begin(op, s.resume(span(Phases.RESUME), op.hosts(), micros(now.plus(resumeLead()))));
                 case Resuming s -> {
                     if (!deadOnArrival(op, s.vms())) {
                         runs(op, s.vms());

@@ -118,6 +118,20 @@ class DeciderTest {
         assertThat(state.instances()).isEmpty();
     }
 
+    @Test
+    void givenHostsThatAreSlowToGetReady_whenTheCutIsSet_itIsTwiceThatFarAhead() {
+        running("net", 1, "h1");
+        ask("c", new Request.Checkpoint("net", null));
+        now = now.plusSeconds(2);
+        beat("h1", new Heartbeat.InstanceState("net", List.of(Fixture.vm("a", "running"))));
+
+        answer("h1");
+
+        assertThat(commands()).singleElement().isInstanceOfSatisfying(Command.Cut.class, c -> assertThat(
+                        c.startAtMicros() / 1000)
+                .isEqualTo(now.plusSeconds(4).toEpochMilli()));
+    }
+
     // ---- repeats and identity
 
     @Test
