@@ -37,6 +37,10 @@ public final class DevStack implements AutoCloseable {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Duration READY_LIMIT = Duration.ofSeconds(90);
     private static final Duration STOP_LIMIT = Duration.ofSeconds(10);
+
+    /** Writing an archive of classes takes a JVM some seconds more. */
+    private static final Duration TRAINING_STOP_LIMIT = Duration.ofMinutes(2);
+
     private static final Duration HTTP_LIMIT = Duration.ofSeconds(3);
 
     /** An answer to HTTP costs both sides more than a look at a file: not too often while all services start. */
@@ -45,12 +49,14 @@ public final class DevStack implements AutoCloseable {
     private static final String RECORD = "stack.json";
 
     private final StackConfig config;
+    private final boolean training;
     private final Underlay underlay;
     private final HttpClient http =
             HttpClient.newBuilder().connectTimeout(HTTP_LIMIT).build();
 
-    private DevStack(StackConfig config) {
+    private DevStack(StackConfig config, boolean training) {
         this.config = config;
+        this.training = training;
         this.underlay = new Underlay(config);
     }
 
@@ -61,8 +67,8 @@ public final class DevStack implements AutoCloseable {
             return Optional.empty();
         }
         try {
-            return Optional.of(
-                    new DevStack(JSON.treeToValue(JSON.readTree(record.toFile()).path("config"), StackConfig.class)));
+            return Optional.of(new DevStack(
+                    JSON.treeToValue(JSON.readTree(record.toFile()).path("config"), StackConfig.class), false));
         } catch (IOException e) {
             throw new UncheckedIOException(record + " cannot be read", e);
         }
@@ -92,7 +98,25 @@ public final class DevStack implements AutoCloseable {
             progress.accept("removing what a restart of the machine left of the former stack");
             stack.down(false);
         }
-        DevStack stack = new DevStack(config);
+        return fresh(new DevStack(config, false), progress);
+    }
+
+    /**
+     * Brings a small stack up and down once, so that those to come start fast: every process leaves an archive of its
+     * classes under {@code .holdfast/cds}. For after a build.
+     */
+    public static void train(StackConfig config) {
+        DevStack stack = new DevStack(config.withHosts(1), true);
+        try {
+            fresh(stack, line -> {});
+        } finally {
+            stack.down(false);
+        }
+        stack.processNames().forEach(name -> FastStart.adopt(kind(name)));
+    }
+
+    private static DevStack fresh(DevStack stack, Consumer<String> progress) {
+        StackConfig config = stack.config;
         stack.requireEmptyHome();
         stack.underlay.requireFree();
         try {
@@ -244,7 +268,7 @@ public final class DevStack implements AutoCloseable {
      * someone deleted the home of a running stack.
      */
     public static void removeUnrecorded(StackConfig config) {
-        new DevStack(config).down(true);
+        new DevStack(config, false).down(true);
     }
 
     /** An HTTP GET of the coordinator, as {@code /api/v1/hosts}; empty unless the answer is 200 and JSON. */
@@ -345,7 +369,7 @@ public final class DevStack implements AutoCloseable {
         List<ProcessIds> running =
                 names.stream().map(this::process).flatMap(Optional::stream).toList();
         running.forEach(ids -> ids.signal("TERM"));
-        running.forEach(ids -> ProcessKit.end(ids, STOP_LIMIT));
+        running.forEach(ids -> ProcessKit.end(ids, training ? TRAINING_STOP_LIMIT : STOP_LIMIT));
     }
 
     private Path pidFile(String name) {
@@ -374,15 +398,15 @@ public final class DevStack implements AutoCloseable {
                         config.gateway(),
                         config.kafkaPort(),
                         home.resolve("kafka"),
-                        List.of("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1"));
+                        flags(name, "-Xmx256m", "-XX:TieredStopAtLevel=1"));
             case "s3" ->
-                S3Server.command(config.gateway(), config.s3Port(), home.resolve("s3"), List.of("-Xms64m", "-Xmx512m"));
+                S3Server.command(config.gateway(), config.s3Port(), home.resolve("s3"), flags(name, "-Xmx512m"));
             case "coordinator" -> {
                 Map<String, String> settings = common(config.gateway(), config.coordinatorPort());
                 // All hosts, the broker and the VMs share this machine's processors: a command may take a while to
                 // arrive.
                 settings.put("holdfast.coordinator.cut-lead", "1s");
-                yield service("coordinator-svc", List.of("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1"), settings);
+                yield service("coordinator-svc", flags(name, "-Xmx256m", "-XX:TieredStopAtLevel=1"), settings);
             }
             default -> {
                 String host = name.substring(name.indexOf('-') + 1);
@@ -392,6 +416,18 @@ public final class DevStack implements AutoCloseable {
                 yield command;
             }
         };
+    }
+
+    private List<String> flags(String name, String... own) {
+        List<String> flags = new ArrayList<>(List.of("-Xms64m"));
+        flags.addAll(List.of(own));
+        flags.addAll(training ? FastStart.record(kind(name)) : FastStart.use(kind(name)));
+        return flags;
+    }
+
+    private static String kind(String name) {
+        int dash = name.indexOf('-');
+        return dash < 0 ? name : name.substring(0, dash);
     }
 
     private List<String> agent(String host) {
@@ -404,7 +440,7 @@ public final class DevStack implements AutoCloseable {
                 "holdfast.agent.boot-roots",
                 String.join(",", config.bootRoots().stream().map(Path::toString).toList()));
         settings.put("holdfast.agent.netns-prefix", config.name() + "-");
-        return service("host-agent-svc", List.of("-Xms64m", "-Xmx512m"), settings);
+        return service("host-agent-svc", flags("agent-" + host, "-Xmx512m"), settings);
     }
 
     private List<String> storage(String host) {
@@ -416,7 +452,7 @@ public final class DevStack implements AutoCloseable {
         settings.put("holdfast.storage.bucket", S3Server.BUCKET);
         settings.put("holdfast.storage.access-key", S3Server.ACCESS_KEY);
         settings.put("holdfast.storage.secret-key", S3Server.SECRET_KEY);
-        return service("storage-svc", List.of("-Xms64m", "-Xmx768m"), settings);
+        return service("storage-svc", flags("storage-" + host, "-Xmx768m"), settings);
     }
 
     private Map<String, String> common(String address, int port) {
@@ -428,11 +464,10 @@ public final class DevStack implements AutoCloseable {
     }
 
     private List<String> service(String module, List<String> flags, Map<String, String> settings) {
-        Path jar = RepoRoot.built(module + "/target/quarkus-app/quarkus-run.jar");
         List<String> command = ProcessKit.java(flags.toArray(String[]::new));
         settings.putAll(config.settings());
         settings.forEach((key, value) -> command.add("-D" + key + "=" + value));
-        command.addAll(List.of("-jar", jar.toString()));
+        command.addAll(FastStart.service(Path.of(module)));
         return command;
     }
 

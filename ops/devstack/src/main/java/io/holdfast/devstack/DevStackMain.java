@@ -94,6 +94,7 @@ public final class DevStackMain {
             case "up" -> up(config, hostsGiven);
             case "down" -> down(config, keep, force);
             case "status" -> status(config);
+            case "train" -> train();
             case "start", "stop", "kill" -> one(config, words);
             default -> throw new IllegalArgumentException("unknown command " + words.get(0));
         };
@@ -116,6 +117,11 @@ public final class DevStackMain {
                 config.s3Endpoint(),
                 config.coordinatorUrl()));
         System.out.println("files and logs: " + stack.config().home() + "; take it down with ./holdfast down");
+        return 0;
+    }
+
+    private static int train() {
+        DevStack.train(StackConfig.of("hftrain", RepoRoot.find().resolve(".holdfast/train"), "10.94.0"));
         return 0;
     }
 

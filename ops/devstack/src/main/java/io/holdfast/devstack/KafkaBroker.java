@@ -44,19 +44,9 @@ public final class KafkaBroker implements AutoCloseable {
 
     /** The command that runs a broker. */
     static List<String> command(String host, int port, Path data, List<String> jvmFlags) {
-        Path module = RepoRoot.find().resolve("ops/devstack/kafka");
-        RepoRoot.built("ops/devstack/kafka/target/lib");
         List<String> command = ProcessKit.java(jvmFlags.toArray(String[]::new));
-        command.addAll(List.of(
-                "-cp",
-                module.resolve("target/classes") + ":" + module.resolve("target/lib") + "/*",
-                "io.holdfast.devstack.kafka.KafkaBrokerMain",
-                "--host",
-                host,
-                "--port",
-                Integer.toString(port),
-                "--data",
-                data.toString()));
+        command.addAll(FastStart.program(Path.of("ops/devstack/kafka"), "io.holdfast.devstack.kafka.KafkaBrokerMain"));
+        command.addAll(List.of("--host", host, "--port", Integer.toString(port), "--data", data.toString()));
         return command;
     }
 

@@ -52,13 +52,9 @@ public final class S3Server implements AutoCloseable {
 
     /** The command that runs a server. */
     static List<String> command(String host, int port, Path data, List<String> jvmFlags) {
-        Path module = RepoRoot.find().resolve("ops/devstack/s3");
-        RepoRoot.built("ops/devstack/s3/target/lib");
         List<String> command = ProcessKit.java(jvmFlags.toArray(String[]::new));
+        command.addAll(FastStart.program(Path.of("ops/devstack/s3"), "io.holdfast.devstack.s3.S3ServerMain"));
         command.addAll(List.of(
-                "-cp",
-                module.resolve("target/classes") + ":" + module.resolve("target/lib") + "/*",
-                "io.holdfast.devstack.s3.S3ServerMain",
                 "--host",
                 host,
                 "--port",
