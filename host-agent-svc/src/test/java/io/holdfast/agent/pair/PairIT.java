@@ -57,11 +57,13 @@ class PairIT {
             deploy("op-deploy", layout("pair", "h1", "h2"));
             awaitTraffic("pair", "h1", "h2");
 
-            // When: a cut, an agent's sudden death, another cut
+            // When: a cut, an agent's sudden death and another's orderly stop, another cut
             checkpoint("op-cp1", "cp-1", "pair");
             assertUnharmed("pair", "h1", "h2");
             pair.killAgent("h1");
             pair.startAgent("h1");
+            pair.stopAgent("h2");
+            pair.startAgent("h2");
             assertUnharmed("pair", "h1", "h2");
             checkpoint("op-cp2", "cp-2", "pair");
             assertUnharmed("pair", "h1", "h2");
@@ -84,10 +86,8 @@ class PairIT {
             assertUnharmed("pair2", "h2", "h1");
             both("op-destroy2", "destroy", "pair2", Command.Destroy::new, Report.Destroyed.class);
             assertNothingLeft("pair2");
-        } catch (Throwable e) {
-            keepLogs();
-            throw e;
         } finally {
+            keepLogs();
             pair.close();
         }
     }

@@ -18,8 +18,12 @@ import io.holdfast.schemas.spec.NicSpec;
 import io.holdfast.schemas.spec.SegmentSpec;
 import io.holdfast.schemas.spec.VmSpec;
 import io.quarkus.test.common.WithTestResource;
+import io.quarkus.test.common.http.TestHTTPResource;
 import io.quarkus.test.junit.QuarkusTest;
 import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -101,6 +105,28 @@ class KafkaAdapterIT {
         }
     }
 
+    @TestHTTPResource
+    URI http;
+
+    @Test
+    void healthAndMetrics_areServed() throws Exception {
+        // Given: a command has ended
+        refuseOne();
+        try (HttpClient client = HttpClient.newHttpClient()) {
+            // When
+            HttpResponse<String> health = get(client, "/q/health");
+            HttpResponse<String> metrics = get(client, "/q/metrics");
+            // Then
+            assertThat(health.statusCode()).as(health.body()).isEqualTo(200);
+            assertThat(health.body()).contains("takeover", "heartbeats");
+            assertThat(metrics.body()).contains("holdfast_agent_commands_seconds_count", "UNKNOWN_INSTANCE");
+        }
+    }
+
+    private HttpResponse<String> get(HttpClient client, String path) throws Exception {
+        return client.send(HttpRequest.newBuilder(http.resolve(path)).build(), HttpResponse.BodyHandlers.ofString());
+    }
+
     private record Seen(ConsumerRecord<String, byte[]> record, CloudEvent event, Object data) {}
 
     private static Seen await(String topic, BiPredicate<CloudEvent, Object> wanted) throws InvalidEventException {
@@ -156,17 +182,21 @@ class KafkaAdapterIT {
 
     @Test
     void refusedCommand_isReportedWithItsCode() throws Exception {
-        // Given
+        // When
+        Report.Failed failed = refuseOne();
+        // Then
+        assertThat(failed.code()).isEqualTo(ErrorCode.UNKNOWN_INSTANCE);
+    }
+
+    private static Report.Failed refuseOne() throws Exception {
         String operation = "op-" + UUID.randomUUID();
         Command.Cut cut = new Command.Cut(
                 new Command.Header(operation, "nobody", "h1", "cut", 1, 1), "cp-20260101t000000z-abcdef", 1);
-        // When
         send(List.of(record(cut, Map.of())));
-        // Then
         Seen seen = await(
                 Topics.REPORTS,
                 (e, d) -> d instanceof Report.Failed f && f.header().operation().equals(operation));
-        assertThat(((Report.Failed) seen.data()).code()).isEqualTo(ErrorCode.UNKNOWN_INSTANCE);
+        return (Report.Failed) seen.data();
     }
 
     @Test
