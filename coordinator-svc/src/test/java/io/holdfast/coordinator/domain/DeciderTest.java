@@ -122,10 +122,10 @@ class DeciderTest {
     void givenHostsThatAreSlowToGetReady_whenTheCutIsSet_itIsTwiceThatFarAhead() {
         running("net", 1, "h1");
         ask("c", new Request.Checkpoint("net", null));
+        Command prepare = commands().getFirst();
         now = now.plusSeconds(2);
-        beat("h1", new Heartbeat.InstanceState("net", List.of(Fixture.vm("a", "running"))));
 
-        answer("h1");
+        answer(prepare);
 
         assertThat(commands()).singleElement().isInstanceOfSatisfying(Command.Cut.class, c -> assertThat(
                         c.startAtMicros() / 1000)
