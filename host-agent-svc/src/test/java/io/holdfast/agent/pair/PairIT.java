@@ -173,7 +173,7 @@ class PairIT {
                 instance,
                 h -> new Command.Prepare(h, checkpoint, nonce, 1000),
                 Report.Prepared.class);
-        long at = inMicros(500);
+        long at = inMicros(2_500);
         List<Report.CutDone> cut =
                 both(operation, "cut", instance, h -> new Command.Cut(h, checkpoint, at), Report.CutDone.class);
         for (String host : Pair.HOSTS) {

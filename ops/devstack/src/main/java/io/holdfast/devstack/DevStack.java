@@ -35,7 +35,7 @@ import java.util.function.Consumer;
  */
 public final class DevStack implements AutoCloseable {
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final Duration READY_LIMIT = Duration.ofSeconds(90);
+    private static final Duration READY_LIMIT = Duration.ofMinutes(3);
     private static final Duration STOP_LIMIT = Duration.ofSeconds(10);
 
     /** Writing an archive of classes takes a JVM some seconds more. */

@@ -17,7 +17,7 @@ import java.util.Map;
  * <p>It makes no topics by itself. Not thread-safe.
  */
 public final class KafkaBroker implements AutoCloseable {
-    private static final Duration START_LIMIT = Duration.ofSeconds(60);
+    private static final Duration START_LIMIT = Duration.ofMinutes(3);
     private static final int CHECK_MILLIS = 2000;
 
     private final Path dir;

@@ -25,7 +25,7 @@ public final class S3Server implements AutoCloseable {
     /** The bucket that exists from the start. */
     public static final String BUCKET = "holdfast";
 
-    private static final Duration START_LIMIT = Duration.ofSeconds(60);
+    private static final Duration START_LIMIT = Duration.ofMinutes(3);
     private static final int CHECK_MILLIS = 2000;
 
     private final Path dir;
