@@ -10,8 +10,11 @@ import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Topics;
 import java.io.IOException;
 import java.net.URI;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -41,6 +44,7 @@ final class Pair implements AutoCloseable {
     private final Path guest;
     private final int port = ProcessKit.freePort();
     private final Map<String, ProcessKit.Running> agents = new HashMap<>();
+    private FileChannel turn;
     private ProcessKit.Running broker;
     private KafkaProducer<String, byte[]> producer;
     private KafkaConsumer<String, byte[]> consumer;
@@ -72,8 +76,19 @@ final class Pair implements AutoCloseable {
     }
 
     private static void network(boolean make) throws IOException, InterruptedException {
+        // Namespaces of hosts and of their instances, with what a killed run left in them.
+        for (String line : sh("ip", "netns").split("\n", -1)) {
+            String ns = line.split(" ", -1)[0];
+            if (ns.startsWith(NETNS)) {
+                for (String pid : sh("ip", "netns", "pids", ns).split("\\s+", -1)) {
+                    if (!pid.isEmpty()) {
+                        ProcessHandle.of(Long.parseLong(pid)).ifPresent(ProcessHandle::destroyForcibly);
+                    }
+                }
+                quietly("ip", "netns", "del", ns);
+            }
+        }
         for (int i = 1; i <= HOSTS.size(); i++) {
-            quietly("ip", "netns", "del", NETNS + i);
             quietly("ip", "link", "del", BRIDGE + i);
         }
         quietly("ip", "link", "del", BRIDGE);
@@ -95,6 +110,10 @@ final class Pair implements AutoCloseable {
     }
 
     void start() throws Exception {
+        // Names and addresses are fixed: another checkout's run on this machine waits for its turn.
+        turn = FileChannel.open(Path.of("/run/lock/hft-a-pair"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        FileLock held = turn.lock();
+        assert held.isValid();
         network(true);
         Path module = RepoRoot.find().resolve("ops/devstack/kafka");
         List<String> command = ProcessKit.java("-Xmx256m");
@@ -244,6 +263,9 @@ final class Pair implements AutoCloseable {
         if (broker != null) {
             broker.close();
         }
-        network(false);
+        if (turn != null) {
+            network(false);
+            turn.close();
+        }
     }
 }

@@ -29,7 +29,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The whole agent, twice: real VMs, real frames, real broker. The storage service's part is a copy of the images. */
-@Timeout(600)
+@Timeout(1200)
 class PairIT {
     private static final String NONCE = "00112233445566778899aabbccddee";
     private static final String KERNEL_WORDS = "console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off nokaslr "
