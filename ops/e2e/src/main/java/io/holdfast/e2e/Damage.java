@@ -4,7 +4,9 @@ import io.holdfast.schemas.view.InstanceView;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -38,16 +40,27 @@ public final class Damage {
     public static long deleteImages(Lab lab, String checkpoint) {
         long bytes = 0;
         for (Lab.Host h : lab.hosts().values()) {
-            for (Path p : tree(h.images().resolve(checkpoint))) {
-                try {
-                    bytes += Files.isRegularFile(p) ? Files.size(p) : 0;
-                    Files.delete(p);
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
+            Path images = h.images().resolve(checkpoint);
+            for (Path p : tree(images)) {
+                bytes += p.toFile().isFile() ? p.toFile().length() : 0;
             }
+            // The storage service marks images as archived after the checkpoint is complete: a file may come meanwhile.
+            Await.until("no file is left in " + images, Duration.ofSeconds(10), () -> {
+                tree(images).forEach(Damage::delete);
+                return !Files.exists(images);
+            });
         }
         return bytes;
+    }
+
+    private static void delete(Path p) {
+        try {
+            Files.delete(p);
+        } catch (DirectoryNotEmptyException | NoSuchFileException e) {
+            // looked at again
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** Everything at and under a folder, deepest first. */
@@ -57,6 +70,8 @@ public final class Damage {
         }
         try (Stream<Path> all = Files.walk(folder)) {
             return all.sorted(Comparator.reverseOrder()).toList();
+        } catch (NoSuchFileException | UncheckedIOException e) {
+            return new ArrayList<>(); // something went while it was looked at
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
