@@ -56,9 +56,13 @@ class FailuresIT extends E2e {
         checkpoint(NET); // comes after it in the same queue
         // Then
         assertThat(end).isInstanceOf(PublicEvent.CheckpointCompleted.class);
-        assertThat(events().of(operation).stream().filter(PublicEvent.Accepted.class::isInstance))
+        // a repeat is answered with what was answered before, and one checkpoint was taken
+        assertThat(events().of(operation).stream()
+                        .filter(PublicEvent.Accepted.class::isInstance)
+                        .distinct())
                 .hasSize(1);
-        assertThat(events().of(operation).stream().filter(Events::isEnd)).hasSize(1);
+        assertThat(events().of(operation).stream().filter(Events::isEnd).distinct())
+                .hasSize(1);
         assertThat(api().checkpoints().stream().filter(c -> "once".equals(c.label())))
                 .hasSize(1);
         runsOn();
