@@ -36,6 +36,7 @@ import io.holdfast.schemas.event.PublicEvent.HostFailure;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.event.VmState;
+import io.holdfast.schemas.spec.Names;
 import io.holdfast.schemas.spec.NetworkSpec;
 import io.holdfast.schemas.view.CheckpointView;
 import java.time.Duration;
@@ -236,7 +237,7 @@ public final class Decider {
 
         /** Whether the name is one; rejects the request otherwise. */
         boolean nameIsValid(Input.Requested in, OperationKind kind, String instance) {
-            if (Ids.isName(instance)) {
+            if (Names.isName(instance)) {
                 return true;
             }
             reject(

@@ -8,11 +8,9 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.HexFormat;
 import java.util.Locale;
-import java.util.regex.Pattern;
 
-/** Deterministic ids and the form of names. */
+/** Deterministic ids. */
 public final class Ids {
-    private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?");
     private static final DateTimeFormatter CHECKPOINT_TIME =
             DateTimeFormatter.ofPattern("yyyyMMdd't'HHmmss'z'", Locale.ROOT).withZone(ZoneOffset.UTC);
 
@@ -26,11 +24,6 @@ public final class Ids {
     /** The checkpoint that an operation accepted at that time makes. */
     public static String checkpoint(String operation, Instant acceptedAt) {
         return "cp-" + CHECKPOINT_TIME.format(acceptedAt) + "-" + operation.substring(3, 9);
-    }
-
-    /** Whether a text is safe as a name of an instance, VM, host, checkpoint, path element or command word. */
-    public static boolean isName(String text) {
-        return text != null && NAME.matcher(text).matches();
     }
 
     /** SHA-256 in lower-case hex. */

@@ -9,6 +9,7 @@ import io.holdfast.schemas.event.Problem;
 import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Request;
+import io.holdfast.schemas.spec.Names;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -157,7 +158,7 @@ class DeciderTest {
         assertThat(commands()).extracting(c -> c.header().id()).containsExactly(op + "/h1/prepare/1");
         assertThat(published(PublicEvent.Accepted.class)).singleElement().satisfies(a -> assertThat(a.checkpoint())
                 .matches("cp-[0-9]{8}t[0-9]{6}z-" + op.substring(3, 9))
-                .matches(Ids::isName));
+                .matches(Names::isName));
     }
 
     @Test

@@ -4,6 +4,7 @@ import io.holdfast.agent.domain.AgentException;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.spec.Names;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -40,7 +41,7 @@ final class InstanceFiles {
         try (DirectoryStream<Path> dir = Files.newDirectoryStream(top)) {
             for (Path p : dir) {
                 String name = p.getFileName().toString();
-                if (SafeNames.plain(name) && Files.isDirectory(p, LinkOption.NOFOLLOW_LINKS)) {
+                if (Names.isName(name) && Files.isDirectory(p, LinkOption.NOFOLLOW_LINKS)) {
                     names.add(name);
                 }
             }

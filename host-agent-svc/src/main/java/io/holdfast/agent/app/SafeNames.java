@@ -4,23 +4,17 @@ import io.holdfast.agent.domain.AgentException;
 import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.InstanceLayout;
-import java.util.regex.Pattern;
+import io.holdfast.schemas.spec.Names;
 
 /** Names from outside become paths and command words: only plain ones are let in. */
 final class SafeNames {
-    private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?");
-
     private SafeNames() {}
 
-    static boolean plain(String name) {
-        return name != null && NAME.matcher(name).matches();
-    }
-
     private static void check(String what, String name) throws AgentException {
-        if (!plain(name)) {
+        if (!Names.isName(name)) {
             throw new AgentException(
                     ErrorCode.INVALID_EVENT,
-                    what + " name is not plain: " + name,
+                    what + " name is not plain: " + Names.quote(name),
                     "use lower-case letters, digits and hyphens, at most 40");
         }
     }

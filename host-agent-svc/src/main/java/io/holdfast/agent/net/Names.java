@@ -4,14 +4,13 @@ import java.util.regex.Pattern;
 
 /** Checks of everything that becomes a word of a command or part of a path. */
 final class Names {
-    private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?");
     private static final Pattern ADDRESS = Pattern.compile("[0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9a-f:]{2,39}");
     private static final Pattern PREFIX = Pattern.compile("[a-z0-9-]{1,30}");
 
     private Names() {}
 
     static String name(String s) {
-        return match(NAME, s, "name");
+        return io.holdfast.schemas.spec.Names.check("host or instance", s);
     }
 
     static String address(String s) {

@@ -3,9 +3,8 @@ package io.holdfast.storage.domain;
 import io.holdfast.schemas.event.ErrorCode;
 import java.util.regex.Pattern;
 
-/** Which names may become part of a path or a key. */
+/** Which names may become part of a path or a key: the common rule of names, and one for files of images. */
 public final class Names {
-    private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?");
     private static final Pattern FILE = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}");
     /** The mark that the storage service leaves in an image folder once the checkpoint exists. Never archived. */
     public static final String ARCHIVED = "archived";
@@ -14,7 +13,7 @@ public final class Names {
 
     /** Whether it is a name of an instance, VM, host or checkpoint. */
     public static boolean valid(String name) {
-        return name != null && NAME.matcher(name).matches();
+        return io.holdfast.schemas.spec.Names.isName(name);
     }
 
     /** Whether it may be a file of an image. */
