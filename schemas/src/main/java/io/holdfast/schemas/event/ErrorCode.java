@@ -52,6 +52,8 @@ public enum ErrorCode {
     REPOSITORY_UNAVAILABLE,
     /** An object of the repository is missing, broken or of an unknown version. */
     REPOSITORY_CORRUPT,
+    /** The repository's key is missing, is another one, or is given for a repository without encryption. */
+    WRONG_KEY,
     /** The operation was given up because another part of it failed. */
     ABORTED,
     /** The process restarted while it was at work and could not go on. */

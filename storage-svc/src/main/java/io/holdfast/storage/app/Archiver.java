@@ -15,6 +15,7 @@ import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.SparseMap;
 import io.holdfast.storage.domain.SparseMap.Extent;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
 import io.holdfast.storage.domain.VmManifest.Run;
 import io.holdfast.storage.domain.Zeros;
@@ -115,12 +116,13 @@ public final class Archiver {
             Names.require("vm", vm);
         }
         int chunk = repository.open().chunkBytes();
+        Vault vault = repository.vault();
         indexes.refresh();
         List<Source> sources = new ArrayList<>();
         for (String vm : vms) {
             sources.addAll(sources(checkpoint, vm, chunk));
         }
-        try (Job job = new Job(checkpoint, chunk, sources, progress)) {
+        try (Job job = new Job(checkpoint, chunk, vault, sources, progress)) {
             return job.run(vms, start);
         }
     }
@@ -194,6 +196,7 @@ public final class Archiver {
     /** One archive's work. */
     private final class Job implements AutoCloseable {
         private final int chunk;
+        private final Vault vault;
         private final List<Source> sources;
         private final List<Stretch> stretches = new ArrayList<>();
         private final Found[] found;
@@ -212,8 +215,10 @@ public final class Archiver {
         private final ExecutorService workers;
         private final String checkpoint;
 
-        Job(String checkpoint, int chunk, List<Source> sources, Progress progress) throws StorageException {
+        Job(String checkpoint, int chunk, Vault vault, List<Source> sources, Progress progress)
+                throws StorageException {
             this.checkpoint = checkpoint;
+            this.vault = vault;
             this.chunk = chunk;
             this.sources = sources;
             this.progress = progress;
@@ -244,7 +249,7 @@ public final class Archiver {
             int count = settings.workers() + settings.transfers();
             builders = new ArrayBlockingQueue<>(count);
             for (int i = 0; i < count; i++) {
-                builders.add(new PackFormat.Builder(settings.packBytes(), chunk));
+                builders.add(new PackFormat.Builder(settings.packBytes(), chunk, vault));
             }
             uploads = Executors.newFixedThreadPool(settings.transfers(), named("upload"));
             workers = Executors.newFixedThreadPool(settings.workers(), named("chunk"));
@@ -281,8 +286,8 @@ public final class Archiver {
             for (String vm : vms) {
                 VmManifest m = manifest(vm);
                 logical += m.logicalBytes();
-                byte[] data = m.encode();
                 String key = keys.vm(checkpoint, vm);
+                byte[] data = repository.sealed(key, m.encode());
                 store.put(key, data, 0, data.length);
                 storedBytes.addAndGet(data.length);
                 archives.add(new VmArchive(vm, key, ChunkId.of(data).hex()));
@@ -309,7 +314,7 @@ public final class Archiver {
                 for (Path p : dir.sorted().toList()) {
                     Table t;
                     try {
-                        List<Table> one = IndexFormat.decode(p.toString(), Files.readAllBytes(p));
+                        List<Table> one = IndexFormat.decode(p.toString(), Files.readAllBytes(p), vault.sealed());
                         if (one.size() != 1) {
                             throw StorageException.corrupt(p.toString(), "is no note of an upload");
                         }
@@ -378,7 +383,7 @@ public final class Archiver {
                         if (Zeros.all(buffer, at, size)) {
                             continue;
                         }
-                        ChunkId id = ChunkId.of(buffer, at, size);
+                        ChunkId id = vault.chunkId(buffer, at, size);
                         numbers[n] = (s.from() + at) / chunk;
                         id.write(ByteBuffer.wrap(ids, n * ChunkId.BYTES, ChunkId.BYTES));
                         n++;

@@ -11,6 +11,7 @@ import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -28,14 +29,16 @@ public final class Indexes {
     private static final Logger LOG = Logger.getLogger(Indexes.class);
     private final ObjectStore store;
     private final Keys keys;
+    private final Repository repository;
     private final Path cache;
     private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
     private ChunkIndex index = new ChunkIndex();
     private final Set<ChunkId> loaded = new HashSet<>();
 
-    public Indexes(ObjectStore store, Keys keys, Path state) throws IOException {
+    public Indexes(ObjectStore store, Keys keys, Repository repository, Path state) throws IOException {
         this.store = store;
         this.keys = keys;
+        this.repository = repository;
         this.cache = state.resolve("index-cache");
         Files.createDirectories(cache);
     }
@@ -74,20 +77,25 @@ public final class Indexes {
             if (Files.exists(file)) {
                 byte[] data = Files.readAllBytes(file);
                 if (ChunkId.of(data).equals(id)) {
-                    return IndexFormat.decode(key, data);
+                    return decode(key, data);
                 }
                 Files.delete(file);
             }
         } catch (IOException e) {
             LOG.warnf(e, "event=index-cache-unreadable file=%s", file);
         }
-        byte[] data = store.get(key, Limits.MAX_INDEX);
+        byte[] data = store.get(key, Limits.MAX_INDEX + Vault.OBJECT_OVERHEAD);
         if (!ChunkId.of(data).equals(id)) {
             throw StorageException.corrupt(key, "its digest is not its name");
         }
-        List<Table> packs = IndexFormat.decode(key, data);
+        List<Table> packs = decode(key, data);
         keep(file, data);
         return packs;
+    }
+
+    private List<Table> decode(String key, byte[] data) throws StorageException {
+        Vault vault = repository.vault();
+        return IndexFormat.decode(key, repository.unsealed(key, data), vault.sealed());
     }
 
     private static void keep(Path file, byte[] data) {
@@ -110,7 +118,7 @@ public final class Indexes {
 
     /** Writes an index of new packs to the bucket and takes it in. Returns its bytes. */
     public synchronized long publish(List<Table> packs) throws StorageException {
-        byte[] data = IndexFormat.encode(packs);
+        byte[] data = repository.sealed(keys.indexes(), IndexFormat.encode(packs));
         ChunkId id = ChunkId.of(data);
         store.put(keys.index(id), data, 0, data.length);
         keep(cache.resolve(id.hex()), data);

@@ -12,7 +12,9 @@ import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.PackFormat.Entry;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
 import io.holdfast.storage.domain.VmManifest.Run;
 import java.io.IOException;
@@ -237,6 +239,7 @@ public final class Puller {
 
     private void fetchAll(VmManifest m, List<Fetch> plan, List<FileChannel> files, Progress progress)
             throws StorageException, IOException, InterruptedException {
+        Vault vault = repository.vault();
         AtomicInteger next = new AtomicInteger();
         AtomicBoolean stop = new AtomicBoolean();
         AtomicInteger number = new AtomicInteger();
@@ -249,13 +252,14 @@ public final class Puller {
             List<Future<?>> running = new ArrayList<>();
             for (int i = 0; i < settings.transfers(); i++) {
                 running.add(threads.submit(() -> {
-                    byte[] packed = new byte[Math.max(READ, m.chunkBytes())];
+                    byte[] packed = new byte[Math.max(READ, m.chunkBytes() + Vault.OVERHEAD)];
+                    byte[] scratch = new byte[m.chunkBytes() + Vault.OVERHEAD];
                     byte[] plain = new byte[m.chunkBytes()];
                     try {
                         for (int k = next.getAndIncrement();
                                 k < plan.size() && !stop.get();
                                 k = next.getAndIncrement()) {
-                            fetch(plan.get(k), packed, plain, files, progress);
+                            fetch(plan.get(k), vault, packed, scratch, plain, files, progress);
                         }
                         return null;
                     } catch (StorageException | IOException | RuntimeException e) {
@@ -284,7 +288,14 @@ public final class Puller {
         }
     }
 
-    private void fetch(Fetch f, byte[] packed, byte[] plain, List<FileChannel> files, Progress progress)
+    private void fetch(
+            Fetch f,
+            Vault vault,
+            byte[] packed,
+            byte[] scratch,
+            byte[] plain,
+            List<FileChannel> files,
+            Progress progress)
             throws StorageException, IOException {
         String key = keys.pack(f.pack());
         store.getRange(key, f.offset(), packed, 0, f.length());
@@ -292,16 +303,8 @@ public final class Puller {
         for (Target t : f.targets()) {
             if (!t.id().equals(have)) {
                 Place p = t.place();
-                int at = p.offset() - f.offset();
-                if (p.encoding() == PackFormat.RAW) {
-                    System.arraycopy(packed, at, plain, 0, p.plainBytes());
-                } else if (!codec.decompress(ByteBuffer.wrap(packed, at, p.storedBytes()), plain, 0, p.plainBytes())) {
-                    throw StorageException.corrupt(key, "chunk " + t.id() + " at byte " + p.offset() + " is broken");
-                }
-                if (!ChunkId.of(plain, 0, p.plainBytes()).equals(t.id())) {
-                    throw StorageException.corrupt(
-                            key, "chunk " + t.id() + " at byte " + p.offset() + " has another digest");
-                }
+                Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
+                PackFormat.unpack(key, vault, codec, e, packed, p.offset() - f.offset(), scratch, plain);
                 have = t.id();
             }
             ByteBuffer b = ByteBuffer.wrap(plain, 0, t.length());

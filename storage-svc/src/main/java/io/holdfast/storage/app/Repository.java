@@ -9,50 +9,140 @@ import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.Manifests;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.RepositoryConfig;
+import io.holdfast.storage.domain.RepositoryConfig.Opened;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
+import io.holdfast.storage.domain.WrapKey;
 import java.time.Instant;
+import java.util.List;
 import java.util.OptionalLong;
 import java.util.UUID;
 
-/** A repository's config and manifests. Thread-safe. */
+/** A repository's config, keys and manifests. Thread-safe. */
 public final class Repository {
     private final ObjectStore store;
     private final Keys keys;
     private final int chunkBytes;
-    private volatile RepositoryConfig config;
+    private final WrapKey key;
+    private volatile Opened opened;
 
     /**
      * Makes the view; nothing is read yet.
      *
      * @param chunkBytes for a repository that does not exist yet
+     * @param key the key that opens it, null for a repository without encryption
      */
-    public Repository(ObjectStore store, Keys keys, int chunkBytes) {
+    public Repository(ObjectStore store, Keys keys, int chunkBytes, WrapKey key) {
         this.store = store;
         this.keys = keys;
         this.chunkBytes = chunkBytes;
+        this.key = key;
     }
 
-    /** The config, written when there is none. Two services that come at once agree on one. */
+    /**
+     * The config, written when there is none: with a key as an encrypted repository. Two services that come at once agree on one.
+     *
+     * @throws StorageException WRONG_KEY if key and repository do not fit
+     */
     public RepositoryConfig open() throws StorageException {
-        RepositoryConfig c = config;
-        if (c == null) {
-            if (store.size(keys.config()).isEmpty()) {
+        return opened().config();
+    }
+
+    /** The repository's data key at work. Opens it first if need be. */
+    public Vault vault() throws StorageException {
+        return opened().vault();
+    }
+
+    private Opened opened() throws StorageException {
+        Opened o = opened;
+        if (o == null) {
+            String object = keys.config();
+            if (store.size(object).isEmpty()) {
+                for (String folder : List.of(keys.checkpoints(), keys.vms(), keys.packs())) {
+                    if (!store.list(folder).isEmpty() && store.size(object).isEmpty()) {
+                        throw new StorageException(
+                                ErrorCode.REPOSITORY_CORRUPT,
+                                "object " + object + ": is gone, although " + folder + " holds objects",
+                                "restore it from a copy of the bucket; without it an encrypted repository cannot be read");
+                    }
+                }
                 store.putIfAbsent(
-                        keys.config(),
-                        new RepositoryConfig(
-                                        RepositoryConfig.FORMAT,
-                                        UUID.randomUUID().toString(),
-                                        Instant.now(),
-                                        chunkBytes,
-                                        "sha256",
-                                        null)
+                        object,
+                        RepositoryConfig.create(UUID.randomUUID().toString(), Instant.now(), chunkBytes, key)
+                                .config()
                                 .encode());
             }
-            c = RepositoryConfig.decode(keys.config(), store.get(keys.config(), Limits.MAX_CONFIG));
-            config = c;
+            RepositoryConfig c = RepositoryConfig.decode(object, store.get(object, Limits.MAX_CONFIG));
+            o = new Opened(c, c.open(object, key));
+            opened = o;
         }
-        return c;
+        return o;
+    }
+
+    /** Reads a metadata object: what it holds, opened where the repository is encrypted. */
+    public byte[] load(String object, int limit) throws StorageException {
+        return unsealed(object, store.get(object, limit + Vault.OBJECT_OVERHEAD));
+    }
+
+    /** What a stored metadata object holds. */
+    public byte[] unsealed(String object, byte[] stored) throws StorageException {
+        return vault().openObject(object, keys.sealedAs(object), stored);
+    }
+
+    /** A metadata object as it is stored; the same content gives the same bytes. */
+    public byte[] sealed(String object, byte[] content) throws StorageException {
+        return vault().sealObject(keys.sealedAs(object), content);
+    }
+
+    /** Lets one more key open the repository. Returns the ids of all that do. */
+    public synchronized List<String> addKey(WrapKey more) throws StorageException {
+        return rewrite(c -> c.add(vault(), more, Instant.now()));
+    }
+
+    /** Takes a key away; the one that is configured here stays. Returns the ids of those that are left. */
+    public synchronized List<String> removeKey(String keyId) throws StorageException {
+        return rewrite(c -> c.remove(keyId, key));
+    }
+
+    /** The ids of the keys that open the repository. */
+    public List<String> keyIds() throws StorageException {
+        opened = null;
+        return ids(open());
+    }
+
+    private static List<String> ids(RepositoryConfig c) {
+        return c.encryption() == null
+                ? List.of()
+                : c.encryption().wraps().stream()
+                        .map(RepositoryConfig.Wrap::keyId)
+                        .toList();
+    }
+
+    private interface Change {
+        RepositoryConfig of(RepositoryConfig c) throws StorageException;
+    }
+
+    private List<String> rewrite(Change change) throws StorageException {
+        opened = null;
+        RepositoryConfig before = open();
+        if (before.encryption() == null) {
+            throw new StorageException(
+                    ErrorCode.WRONG_KEY,
+                    "object " + keys.config() + ": the repository is not encrypted",
+                    "encryption is chosen when a repository is made: configure a key and another bucket or prefix");
+        }
+        RepositoryConfig after = change.of(before);
+        byte[] data = after.encode();
+        store.put(keys.config(), data, 0, data.length);
+        opened = null;
+        if (!open().equals(after)) {
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_CORRUPT,
+                    "object " + keys.config() + ": somebody else changed it at the same time",
+                    "look which keys there are: keys list");
+        }
+        return ids(after);
     }
 
     /** What commit wrote. */
@@ -79,10 +169,11 @@ public final class Repository {
                 throw StorageException.corrupt(a.manifestKey(), "is missing, so the checkpoint cannot be committed");
             }
         }
-        byte[] data = Manifests.encode(manifest);
+        byte[] data = sealed(key, Manifests.encode(manifest));
         if (!store.putIfAbsent(key, data)) {
-            byte[] there = store.get(key, Limits.MAX_CHECKPOINT_MANIFEST);
-            if (!Manifests.decode(keys, manifest.checkpoint(), there).equals(manifest)) {
+            byte[] there = store.get(key, Limits.MAX_CHECKPOINT_MANIFEST + Vault.OBJECT_OVERHEAD);
+            if (!Manifests.decode(keys, manifest.checkpoint(), unsealed(key, there))
+                    .equals(manifest)) {
                 throw new StorageException(
                         ErrorCode.REPOSITORY_CORRUPT,
                         "object " + key + ": is there already with other content",
@@ -102,7 +193,7 @@ public final class Repository {
                     "object " + key + ": no such checkpoint in the repository",
                     "list the checkpoints; look at bucket and prefix of the configuration");
         }
-        return Manifests.decode(keys, checkpoint, store.get(key, Limits.MAX_CHECKPOINT_MANIFEST));
+        return Manifests.decode(keys, checkpoint, load(key, Limits.MAX_CHECKPOINT_MANIFEST));
     }
 
     /** Reads the manifest of a VM that a checkpoint's manifest names. */
@@ -112,11 +203,11 @@ public final class Repository {
                 .findFirst()
                 .orElseThrow(
                         () -> StorageException.corrupt(keys.checkpoint(checkpoint.checkpoint()), "has no VM " + vm));
-        byte[] data = store.get(a.manifestKey(), Limits.MAX_VM_MANIFEST);
+        byte[] data = store.get(a.manifestKey(), Limits.MAX_VM_MANIFEST + Vault.OBJECT_OVERHEAD);
         if (!ChunkId.of(data).hex().equals(a.manifestSha256())) {
             throw StorageException.corrupt(a.manifestKey(), "its digest is not the one in the checkpoint's manifest");
         }
-        VmManifest m = VmManifest.decode(a.manifestKey(), data);
+        VmManifest m = VmManifest.decode(a.manifestKey(), unsealed(a.manifestKey(), data));
         if (!m.vm().equals(vm) || !m.checkpoint().equals(checkpoint.checkpoint())) {
             throw StorageException.corrupt(a.manifestKey(), "is of VM " + m.vm() + " of checkpoint " + m.checkpoint());
         }

@@ -40,6 +40,15 @@ public interface StorageConfig {
     /** S3 secret key. */
     String secretKey();
 
+    /**
+     * A file with the key of the encrypted repository: 32 random bytes as 64 hex digits or in base64. No key: the repository is
+     * not encrypted.
+     */
+    Optional<Path> keyFile();
+
+    /** The key itself, for an environment variable (HOLDFAST_STORAGE_KEY). Not together with {@code key-file}. */
+    Optional<String> key();
+
     /** Whether the bucket is made when it is missing. */
     @WithDefault("true")
     boolean createBucket();

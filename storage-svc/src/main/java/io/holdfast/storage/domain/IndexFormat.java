@@ -44,8 +44,12 @@ public final class IndexFormat {
         return out.array();
     }
 
-    /** Reads an index and checks it. */
-    public static List<Table> decode(String object, byte[] data) throws StorageException {
+    /**
+     * Reads an index and checks it.
+     *
+     * @param sealed whether it is of an encrypted repository: then all of its chunks are sealed, else none
+     */
+    public static List<Table> decode(String object, byte[] data, boolean sealed) throws StorageException {
         if (data.length < 12 + ChunkId.BYTES) {
             throw StorageException.corrupt(object, "too short for an index");
         }
@@ -65,6 +69,7 @@ public final class IndexFormat {
                 entries.add(PackFormat.readEntry(in));
             }
             Table t = new Table(id, entries);
+            PackFormat.checkSealed(in, t, sealed);
             if (t.objectBytes() > Limits.MAX_PACK) {
                 throw in.bad("pack " + id + " of " + t.objectBytes() + " bytes is over the limit");
             }

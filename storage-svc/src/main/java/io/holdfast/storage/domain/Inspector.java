@@ -20,9 +20,10 @@ public final class Inspector {
      * @param name its key or file name, for messages and, where its last part is a digest, to be checked against
      * @param data the whole object
      * @param chunks true: list every chunk, else only how many
+     * @param vault of its repository; {@link Vault#NONE} tells of a sealed object only what can be seen without the key
      * @throws StorageException REPOSITORY_CORRUPT if it is none of ours or broken
      */
-    public static ObjectNode inspect(String name, byte[] data, boolean chunks) throws StorageException {
+    public static ObjectNode inspect(String name, byte[] data, boolean chunks, Vault vault) throws StorageException {
         ObjectNode out = EventCodec.json().createObjectNode();
         out.put("object", name).put("bytes", data.length);
         ChunkId digest = ChunkId.of(data);
@@ -31,14 +32,44 @@ public final class Inspector {
         if (told != null && !told.equals(digest)) {
             throw StorageException.corrupt(name, "its digest is not its name");
         }
+        if (Vault.looksSealed(data)) {
+            out.put("sealed", true);
+            if (!vault.sealed()) {
+                return out.put("kind", "sealed");
+            }
+            content(out, name, digest, vault.openObject(name, sealedAs(name), data), chunks, vault);
+        } else {
+            content(out, name, digest, data, chunks, vault);
+        }
+        return out;
+    }
+
+    /** What an object was sealed as; the prefix of its repository may be any. */
+    private static String sealedAs(String name) {
+        for (String folder : new String[] {"index/", "vms/", "checkpoints/"}) {
+            int at = name.lastIndexOf("/" + folder);
+            if (at >= 0) {
+                return new Keys(name.substring(0, at + 1)).sealedAs(name);
+            }
+        }
+        return new Keys("").sealedAs(name);
+    }
+
+    private static void content(ObjectNode out, String name, ChunkId digest, byte[] data, boolean chunks, Vault vault)
+            throws StorageException {
         int magic = data.length < 4 ? 0 : ByteBuffer.wrap(data).getInt();
         switch (magic) {
-            case PackFormat.MAGIC -> pack(out, PackFormat.read(name, digest, data), chunks);
-            case IndexFormat.MAGIC -> index(out, IndexFormat.decode(name, data), chunks);
+            case PackFormat.MAGIC -> {
+                if (PackFormat.isSealed(data) && !vault.sealed()) {
+                    out.put("kind", "pack").put("version", PackFormat.VERSION).put("sealed", true);
+                } else {
+                    pack(out, PackFormat.read(name, digest, data, vault), chunks);
+                }
+            }
+            case IndexFormat.MAGIC -> index(out, IndexFormat.decode(name, data, vault.sealed()), chunks);
             case VmManifest.MAGIC -> vm(out, VmManifest.decode(name, data), chunks);
             default -> json(out, name, data);
         }
-        return out;
     }
 
     private static void pack(ObjectNode out, Table t, boolean chunks) {
@@ -61,7 +92,8 @@ public final class Inspector {
                         .put("offset", offset)
                         .put("plainBytes", e.plainBytes())
                         .put("storedBytes", e.storedBytes())
-                        .put("encoding", e.encoding() == PackFormat.RAW ? "raw" : "zstd");
+                        .put("encoding", (e.encoding() & PackFormat.ZSTD) == 0 ? "raw" : "zstd")
+                        .put("sealed", (e.encoding() & PackFormat.SEALED) != 0);
                 offset += e.storedBytes();
             }
         }

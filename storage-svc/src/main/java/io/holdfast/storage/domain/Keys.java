@@ -11,6 +11,15 @@ public record Keys(String prefix) {
         prefix = prefix == null || prefix.isBlank() ? "" : prefix.endsWith("/") ? prefix : prefix + "/";
     }
 
+    /**
+     * The name that a metadata object is sealed under: its key below the prefix; for an index, whose key is its digest, only
+     * {@code index}.
+     */
+    public String sealedAs(String key) {
+        String name = key.startsWith(prefix) ? key.substring(prefix.length()) : key;
+        return name.startsWith("index/") ? "index" : name;
+    }
+
     /** What the repository is. */
     public String config() {
         return prefix + "config";

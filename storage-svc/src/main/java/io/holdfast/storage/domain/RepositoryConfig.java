@@ -1,26 +1,172 @@
 package io.holdfast.storage.domain;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
 import java.io.IOException;
 import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
- * What a repository is; written once by the first service that comes to an empty bucket.
+ * What a repository is; written once by the first service that comes to an empty bucket. Afterwards only the wraps of its data key
+ * change.
  *
- * @param format version of the format: 1
+ * @param format version of the format: 1 without encryption, 2 with
  * @param repository random id
  * @param createdAt when it was made
  * @param chunkBytes size of chunks: all services of a repository cut alike, else nothing would be shared
- * @param digest how chunks are named: {@code sha256}
- * @param encryption null: none. Kept for a later version; a reader that does not know it refuses
+ * @param digest how chunks are named: {@code sha256}, or {@code hmac-sha256} with encryption
+ * @param encryption null: none
+ * @param graceSeconds how long what nothing reaches is kept before it is collected; null: the default
  */
 public record RepositoryConfig(
-        int format, String repository, Instant createdAt, int chunkBytes, String digest, String encryption) {
-    /** The version that this code writes. */
-    public static final int FORMAT = 1;
+        int format,
+        String repository,
+        Instant createdAt,
+        int chunkBytes,
+        String digest,
+        Encryption encryption,
+        @JsonInclude(JsonInclude.Include.NON_NULL) Integer graceSeconds) {
+    /** Without encryption. */
+    public static final int PLAIN = 1;
+    /** With encryption. */
+    public static final int ENCRYPTED = 2;
+
+    /** The only cipher there is. */
+    public static final String CIPHER = "xaes-256-gcm";
+
+    /** Chunk size of a new repository, unless the configuration says otherwise. */
+    public static final int DEFAULT_CHUNK = 64 * 1024;
+
+    private static final int MAX_WRAPS = 16;
+
+    /**
+     * How it is encrypted.
+     *
+     * @param cipher {@link #CIPHER}
+     * @param mac HMAC-SHA-256 in hex over the lasting fields, by a key derived from the data key
+     * @param wraps the data key, encrypted by each key that opens the repository
+     */
+    public record Encryption(String cipher, String mac, List<Wrap> wraps) {
+        public Encryption {
+            wraps = wraps == null ? List.of() : List.copyOf(wraps);
+        }
+    }
+
+    /**
+     * The data key, encrypted.
+     *
+     * @param keyId tells which key it takes, 16 hex digits
+     * @param wrapped nonce, ciphertext and tag in base64
+     * @param createdAt when it was added
+     */
+    public record Wrap(
+            String keyId,
+            String wrapped,
+            @JsonInclude(JsonInclude.Include.NON_NULL) Instant createdAt) {}
+
+    /** A config and what it opens. */
+    public record Opened(RepositoryConfig config, Vault vault) {}
+
+    /** The config of a new repository. With a key it is encrypted, and the vault has a new data key. */
+    public static Opened create(String repository, Instant now, int chunkBytes, WrapKey key) {
+        if (key == null) {
+            return new Opened(new RepositoryConfig(PLAIN, repository, now, chunkBytes, "sha256", null, null), Vault.NONE);
+        }
+        Vault vault = Vault.create();
+        RepositoryConfig c = new RepositoryConfig(ENCRYPTED, repository, now, chunkBytes, "hmac-sha256", null, null);
+        String mac = vault.configMac(c.lasting());
+        return new Opened(
+                c.with(new Encryption(CIPHER, mac, List.of(new Wrap(key.id(), vault.wrap(key), now)))), vault);
+    }
+
+    private RepositoryConfig with(Encryption e) {
+        return new RepositoryConfig(format, repository, createdAt, chunkBytes, digest, e, graceSeconds);
+    }
+
+    /** What the mac is of. */
+    private String lasting() {
+        return format + "\n" + repository + "\n" + createdAt + "\n" + chunkBytes + "\n" + digest + "\n" + CIPHER + "\n"
+                + (graceSeconds == null ? "" : graceSeconds);
+    }
+
+    /**
+     * Opens the repository.
+     *
+     * @param object the config's key, for messages
+     * @param key the key that is configured, or null
+     * @throws StorageException WRONG_KEY, naming the setting, if they do not fit
+     */
+    public Vault open(String object, WrapKey key) throws StorageException {
+        if (encryption == null) {
+            if (key == null) {
+                return Vault.NONE;
+            }
+            throw new StorageException(
+                    ErrorCode.WRONG_KEY,
+                    "object " + object + ": the repository is not encrypted, but " + key.setting() + " gives a key",
+                    "take the key out of the configuration, or name another bucket or prefix for an encrypted repository");
+        }
+        if (key == null) {
+            throw Vault.noKey(object);
+        }
+        for (Wrap w : encryption.wraps()) {
+            if (w.keyId().equals(key.id())) {
+                Vault v = Vault.unwrap(w.wrapped(), key);
+                if (v == null || !v.configMac(lasting()).equals(encryption.mac())) {
+                    throw StorageException.corrupt(
+                            object, "was changed: it does not fit the data key that key " + key.id() + " opens");
+                }
+                return v;
+            }
+        }
+        throw new StorageException(
+                ErrorCode.WRONG_KEY,
+                "object " + object + ": " + key.setting() + " gives key " + key.id() + ", the repository opens with "
+                        + encryption.wraps().stream().map(Wrap::keyId).collect(Collectors.joining(" or ")),
+                "give the key that the repository was made with in " + key.setting()
+                        + "; with an old key that still opens it: keys add");
+    }
+
+    /** The config with one more key. A key that is there already changes nothing. */
+    public RepositoryConfig add(Vault vault, WrapKey key, Instant now) throws StorageException {
+        List<Wrap> wraps = new ArrayList<>(encryption.wraps());
+        if (wraps.stream().anyMatch(w -> w.keyId().equals(key.id()))) {
+            return this;
+        }
+        if (wraps.size() >= MAX_WRAPS) {
+            throw new StorageException(
+                    ErrorCode.WRONG_KEY,
+                    "the repository has " + MAX_WRAPS + " keys, which is the most",
+                    "remove keys that are not used any more: keys remove");
+        }
+        wraps.add(new Wrap(key.id(), vault.wrap(key), now));
+        return with(new Encryption(encryption.cipher(), encryption.mac(), wraps));
+    }
+
+    /** The config without a key; the one that is in use cannot go. */
+    public RepositoryConfig remove(String keyId, WrapKey inUse) throws StorageException {
+        if (keyId.equals(inUse.id())) {
+            throw new StorageException(
+                    ErrorCode.WRONG_KEY,
+                    "key " + keyId + " is the one of " + inUse.setting() + " that this command works with",
+                    "configure the key that stays, then remove the other");
+        }
+        List<Wrap> wraps = encryption.wraps().stream()
+                .filter(w -> !w.keyId().equals(keyId))
+                .toList();
+        if (wraps.size() == encryption.wraps().size()) {
+            throw new StorageException(
+                    ErrorCode.WRONG_KEY, "the repository has no key " + keyId, "see which there are: keys list");
+        }
+        return with(new Encryption(encryption.cipher(), encryption.mac(), wraps));
+    }
 
     /** The object's bytes. */
     public byte[] encode() {
@@ -39,29 +185,55 @@ public record RepositoryConfig(
             if (tree == null || !tree.path("format").isInt()) {
                 throw StorageException.corrupt(key, "not a repository config");
             }
-            if (tree.path("format").asInt() != FORMAT) {
+            int format = tree.path("format").asInt();
+            if (format != PLAIN && format != ENCRYPTED) {
                 throw new StorageException(
                         ErrorCode.REPOSITORY_CORRUPT,
-                        "object " + key + ": format " + tree.path("format").asInt() + " is unknown",
+                        "object " + key + ": format " + format + " is unknown",
                         "use a Holdfast that knows this format");
             }
             c = EventCodec.json().treeToValue(tree, RepositoryConfig.class);
-        } catch (IOException e) {
+        } catch (IOException | RuntimeException e) {
             throw StorageException.corrupt(
                     key, "not a repository config: " + e.getClass().getSimpleName());
         }
-        if (c.encryption != null) {
-            throw new StorageException(
-                    ErrorCode.REPOSITORY_CORRUPT,
-                    "object " + key + ": the repository is encrypted, which this version cannot read",
-                    "use a Holdfast that knows encryption");
-        }
-        if (!"sha256".equals(c.digest)) {
-            throw StorageException.corrupt(key, "unknown digest " + Names.printable(c.digest));
-        }
-        if (c.chunkBytes < Limits.MIN_CHUNK || c.chunkBytes > Limits.MAX_CHUNK || Integer.bitCount(c.chunkBytes) != 1) {
-            throw StorageException.corrupt(key, "chunk size " + c.chunkBytes + " is out of bounds");
-        }
+        c.check(key);
         return c;
+    }
+
+    private void check(String key) throws StorageException {
+        if ((format == ENCRYPTED) != (encryption != null)) {
+            throw StorageException.corrupt(key, "format " + format + " does not fit its encryption");
+        }
+        if (repository == null || createdAt == null) {
+            throw StorageException.corrupt(key, "has no id or no time");
+        }
+        if (graceSeconds != null && graceSeconds < 0) {
+            throw StorageException.corrupt(key, "grace of " + graceSeconds + " seconds is out of bounds");
+        }
+        String named = encryption == null ? "sha256" : "hmac-sha256";
+        if (!named.equals(digest)) {
+            throw StorageException.corrupt(key, "unknown digest " + Names.printable(digest));
+        }
+        if (chunkBytes < Limits.MIN_CHUNK || chunkBytes > Limits.MAX_CHUNK || Integer.bitCount(chunkBytes) != 1) {
+            throw StorageException.corrupt(key, "chunk size " + chunkBytes + " is out of bounds");
+        }
+        if (encryption == null) {
+            return;
+        }
+        if (!CIPHER.equals(encryption.cipher())) {
+            throw StorageException.corrupt(key, "unknown cipher " + Names.printable(encryption.cipher()));
+        }
+        Set<String> seen = new HashSet<>();
+        if (encryption.mac() == null
+                || encryption.wraps().isEmpty()
+                || encryption.wraps().size() > MAX_WRAPS
+                || !encryption.wraps().stream()
+                        .allMatch(w -> w.keyId() != null
+                                && w.keyId().matches("[0-9a-f]{16}")
+                                && w.wrapped() != null
+                                && seen.add(w.keyId()))) {
+            throw StorageException.corrupt(key, "its keys are broken");
+        }
     }
 }

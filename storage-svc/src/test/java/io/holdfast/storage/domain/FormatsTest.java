@@ -54,7 +54,7 @@ class FormatsTest {
     void anyChunksComeBackFromAPack(@ForAll @IntRange(min = 1, max = 60) int chunks, @ForAll long seed)
             throws StorageException {
         Random random = new Random(seed);
-        PackFormat.Builder builder = new PackFormat.Builder(1 << 20, 4096);
+        PackFormat.Builder builder = new PackFormat.Builder(1 << 20, 4096, Vault.NONE);
         List<byte[]> plain = new ArrayList<>();
         for (int i = 0; i < chunks; i++) {
             byte[] c = new byte[1 + random.nextInt(4096)];
@@ -69,7 +69,7 @@ class FormatsTest {
         Table sealed = builder.seal();
         byte[] object = Arrays.copyOf(builder.bytes(), builder.length());
 
-        Table read = PackFormat.read("packs/x", sealed.id(), object);
+        Table read = PackFormat.read("packs/x", sealed.id(), object, Vault.NONE);
 
         assertThat(read).isEqualTo(sealed);
         int at = PackFormat.HEADER;
@@ -88,8 +88,19 @@ class FormatsTest {
         }
     }
 
+    @Test
+    void packsOfTheSameChunksHaveNamesOfTheirOwn() {
+        Table[] one = new Table[1];
+        Table[] two = new Table[1];
+        pack(one);
+        pack(two);
+
+        assertThat(one[0].id()).isNotEqualTo(two[0].id());
+        assertThat(one[0].entries().subList(0, 5)).isEqualTo(two[0].entries().subList(0, 5));
+    }
+
     private static byte[] pack(Table[] out) {
-        PackFormat.Builder builder = new PackFormat.Builder(1 << 20, 4096);
+        PackFormat.Builder builder = new PackFormat.Builder(1 << 20, 4096, Vault.NONE);
         for (int i = 0; i < 5; i++) {
             byte[] c = new byte[1000 + i];
             new Random(i).nextBytes(c);
@@ -105,7 +116,7 @@ class FormatsTest {
         byte[] object = pack(table);
         object[where / 8 % object.length] ^= (byte) (1 << (where % 8));
 
-        assertThatThrownBy(() -> PackFormat.read("packs/x", table[0].id(), object))
+        assertThatThrownBy(() -> PackFormat.read("packs/x", table[0].id(), object, Vault.NONE))
                 .isInstanceOf(StorageException.class)
                 .hasMessageContaining("packs/x");
     }
@@ -116,7 +127,7 @@ class FormatsTest {
         byte[] object = pack(table);
         int length = cut % object.length;
 
-        assertThatThrownBy(() -> PackFormat.readTable("packs/x", table[0].id(), object, 0, length, length))
+        assertThatThrownBy(() -> PackFormat.readTable("packs/x", table[0].id(), object, 0, length, length, Vault.NONE))
                 .isInstanceOf(StorageException.class)
                 .hasMessageContaining("packs/x");
     }
@@ -138,7 +149,8 @@ class FormatsTest {
 
     @Property(tries = 100)
     void anyIndexReadsBack(@ForAll("tables") List<Table> tables) throws StorageException {
-        assertThat(IndexFormat.decode("index/x", IndexFormat.encode(tables))).isEqualTo(tables);
+        assertThat(IndexFormat.decode("index/x", IndexFormat.encode(tables), false))
+                .isEqualTo(tables);
     }
 
     @Property(tries = 200)
@@ -146,7 +158,7 @@ class FormatsTest {
         byte[] object = IndexFormat.encode(tables);
         object[where / 8 % object.length] ^= (byte) (1 << (where % 8));
 
-        assertThatThrownBy(() -> IndexFormat.decode("index/x", object))
+        assertThatThrownBy(() -> IndexFormat.decode("index/x", object, false))
                 .isInstanceOf(StorageException.class)
                 .hasMessageContaining("index/x");
     }
@@ -191,8 +203,8 @@ class FormatsTest {
         byte[] data = object.array();
         try {
             switch (kind) {
-                case 0 -> PackFormat.read("o", ChunkId.of(data), data);
-                case 1 -> IndexFormat.decode("o", data);
+                case 0 -> PackFormat.read("o", ChunkId.of(data), data, Vault.NONE);
+                case 1 -> IndexFormat.decode("o", data, false);
                 default -> VmManifest.decode("o", data);
             }
         } catch (StorageException e) {
@@ -257,16 +269,30 @@ class FormatsTest {
     }
 
     @Test
-    void configOfAnotherFormatOrEncryptedIsRefusedSayingSo() {
-        assertThatThrownBy(() -> RepositoryConfig.decode("config", "{\"format\":2}".getBytes(StandardCharsets.UTF_8)))
-                .hasMessageContaining("format 2 is unknown");
-        assertThatThrownBy(() -> RepositoryConfig.decode(
-                        "config",
-                        ("{\"format\":1,\"repository\":\"r\",\"createdAt\":\"2026-01-01T00:00:00Z\",\"chunkBytes\":65536,"
-                                        + "\"digest\":\"sha256\",\"encryption\":\"aes\"}")
-                                .getBytes(StandardCharsets.UTF_8)))
-                .hasMessageContaining("encrypted");
-        assertThatThrownBy(() -> RepositoryConfig.decode("config", "nonsense".getBytes(StandardCharsets.UTF_8)))
-                .hasMessageContaining("object config");
+    void configThatIsNoConfigOrOfAnUnknownFormatIsRefusedSayingSo() {
+        String lasting = "\"repository\":\"r\",\"createdAt\":\"2026-01-01T00:00:00Z\",";
+        assertRefused("{\"format\":3}", "format 3 is unknown");
+        assertRefused("nonsense", "object config");
+        assertRefused("[]", "not a repository config");
+        assertRefused(
+                "{\"format\":1," + lasting + "\"chunkBytes\":65536,\"digest\":\"sha256\",\"encryption\":{}}",
+                "does not fit its encryption");
+        assertRefused(
+                "{\"format\":2," + lasting + "\"chunkBytes\":65536,\"digest\":\"hmac-sha256\"}",
+                "does not fit its encryption");
+        assertRefused(
+                "{\"format\":2," + lasting
+                        + "\"chunkBytes\":65536,\"digest\":\"hmac-sha256\",\"encryption\":{\"cipher\":\"rot13\"}}",
+                "unknown cipher");
+        assertRefused("{\"format\":1," + lasting + "\"chunkBytes\":65536,\"digest\":\"md5\"}", "unknown digest");
+        assertRefused("{\"format\":1," + lasting + "\"chunkBytes\":65537,\"digest\":\"sha256\"}", "chunk size 65537");
+        assertRefused("{\"format\":1,\"chunkBytes\":65536,\"digest\":\"sha256\"}", "has no id");
+    }
+
+    private static void assertRefused(String config, String why) {
+        assertThatThrownBy(() -> RepositoryConfig.decode("config", config.getBytes(StandardCharsets.UTF_8)))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("object config")
+                .hasMessageContaining(why);
     }
 }

@@ -17,14 +17,14 @@ import org.junit.jupiter.api.Test;
 class InspectorTest {
     @Test
     void everyKindOfObjectIsToldByItself() throws StorageException {
-        PackFormat.Builder builder = new PackFormat.Builder(1 << 16, 4096);
+        PackFormat.Builder builder = new PackFormat.Builder(1 << 16, 4096, Vault.NONE);
         byte[] chunk = {1, 2, 3};
         builder.add(ChunkId.of(chunk), chunk, 0, 3, FormatsTest.CODEC);
         PackFormat.Table table = builder.seal();
         byte[] pack = Arrays.copyOf(builder.bytes(), builder.length());
         byte[] index = IndexFormat.encode(List.of(table));
         byte[] vm = new VmManifest("cp-1", "a", 4096, List.of(new VmManifest.File("f", 3, null, List.of()))).encode();
-        byte[] config = new RepositoryConfig(1, "r", Instant.EPOCH, 65536, "sha256", null).encode();
+        byte[] config = new RepositoryConfig(1, "r", Instant.EPOCH, 65536, "sha256", null, null).encode();
         byte[] checkpoint = Manifests.encode(new CheckpointManifest(
                 1,
                 "cp-1",
@@ -36,31 +36,35 @@ class InspectorTest {
                 List.of(),
                 new CutFigures(List.of())));
 
-        assertThat(Inspector.inspect("p/packs/" + table.id(), pack, true)
+        assertThat(Inspector.inspect("p/packs/" + table.id(), pack, true, Vault.NONE)
                         .path("entries")
                         .size())
-                .isEqualTo(1);
-        assertThat(Inspector.inspect("x", index, false).path("kind").asText()).isEqualTo("index");
-        assertThat(Inspector.inspect("x", vm, true)
+                .isEqualTo(2);
+        assertThat(Inspector.inspect("x", index, false, Vault.NONE).path("kind").asText())
+                .isEqualTo("index");
+        assertThat(Inspector.inspect("x", vm, true, Vault.NONE)
                         .path("files")
                         .path(0)
                         .path("name")
                         .asText())
                 .isEqualTo("f");
-        assertThat(Inspector.inspect("config", config, false).path("kind").asText())
+        assertThat(Inspector.inspect("config", config, false, Vault.NONE)
+                        .path("kind")
+                        .asText())
                 .isEqualTo("config");
-        assertThat(Inspector.inspect("p/checkpoints/cp-1.json", checkpoint, false)
+        assertThat(Inspector.inspect("p/checkpoints/cp-1.json", checkpoint, false, Vault.NONE)
                         .path("kind")
                         .asText())
                 .isEqualTo("checkpoint-manifest");
-        assertThat(Inspector.inspect("copied.json", checkpoint, false)
+        assertThat(Inspector.inspect("copied.json", checkpoint, false, Vault.NONE)
                         .path("kind")
                         .asText())
                 .isEqualTo("checkpoint-manifest");
-        assertThatThrownBy(() -> Inspector.inspect("p/packs/" + table.id(), index, false))
+        assertThatThrownBy(() -> Inspector.inspect("p/packs/" + table.id(), index, false, Vault.NONE))
                 .hasMessageContaining("its digest is not its name");
-        assertThatThrownBy(() -> Inspector.inspect("x", "hello".getBytes(StandardCharsets.UTF_8), false))
+        assertThatThrownBy(() -> Inspector.inspect("x", "hello".getBytes(StandardCharsets.UTF_8), false, Vault.NONE))
                 .hasMessageContaining("object x");
-        assertThatThrownBy(() -> Inspector.inspect("x", new byte[0], false)).hasMessageContaining("object x");
+        assertThatThrownBy(() -> Inspector.inspect("x", new byte[0], false, Vault.NONE))
+                .hasMessageContaining("object x");
     }
 }

@@ -1,25 +1,21 @@
 package io.holdfast.storage.it;
 
+import static io.holdfast.storage.it.TestHost.archive;
+import static io.holdfast.storage.it.TestHost.commit;
+import static io.holdfast.storage.it.TestHost.failure;
+import static io.holdfast.storage.it.TestHost.manifest;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.awaitility.Awaitility.await;
 
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.devstack.S3Server;
 import io.holdfast.schemas.event.CheckpointManifest;
-import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
-import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.VmArchive;
-import io.holdfast.storage.adapter.file.LinuxSparseMap;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
-import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
-import io.holdfast.storage.app.Indexes;
 import io.holdfast.storage.app.Progress;
-import io.holdfast.storage.app.Puller;
 import io.holdfast.storage.app.Repository;
-import io.holdfast.storage.app.Settings;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.StorageException;
@@ -30,10 +26,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -93,63 +87,12 @@ class RepositoryIT {
         return s;
     }
 
-    /** One host's side of the repository. */
-    private record Host(
-            S3ObjectStore store, Repository repository, Archiver archiver, Puller puller, Path images, Path state) {
-        Path image(String checkpoint, String vm) {
-            return images.resolve(checkpoint).resolve(vm);
-        }
-    }
-
-    private Host host(String name) throws IOException {
+    private TestHost host(String name) throws IOException {
         return host(name, store(s3.secretKey(), Duration.ofSeconds(60)));
     }
 
-    private Host host(String name, S3ObjectStore store) throws IOException {
-        Path images = Files.createDirectories(folder.resolve(name).resolve("images"));
-        Path state = Files.createDirectories(folder.resolve(name).resolve("state"));
-        Settings settings = new Settings(name, images, state, 65536, 1 << 20, 2, 4);
-        Repository repository = new Repository(store, KEYS, 65536);
-        Indexes indexes = new Indexes(store, KEYS, state);
-        ZstdCodec codec = new ZstdCodec(1);
-        return new Host(
-                store,
-                repository,
-                new Archiver(store, KEYS, repository, indexes, codec, new LinuxSparseMap(), settings),
-                new Puller(store, KEYS, repository, indexes, codec, settings),
-                images,
-                state);
-    }
-
-    private static CheckpointManifest manifest(String checkpoint, List<VmArchive> vms) {
-        return new CheckpointManifest(
-                1,
-                checkpoint,
-                "net-a",
-                null,
-                Instant.parse("2026-01-01T00:00:00Z"),
-                new InstanceLayout("net-a", null, List.of(), Map.of("lan", 100, "wan", 101)),
-                vms,
-                List.of(),
-                new CutFigures(List.of()));
-    }
-
-    private static Archiver.Result archive(Host h, String checkpoint, String... vms) throws Exception {
-        return h.archiver().archive(checkpoint, List.of(vms), new Progress());
-    }
-
-    private static void commit(Host h, String checkpoint, Archiver.Result... results) throws Exception {
-        List<VmArchive> all = new ArrayList<>();
-        for (Archiver.Result r : results) {
-            all.addAll(r.vms());
-        }
-        h.repository().commit(manifest(checkpoint, all));
-    }
-
-    private static StorageException failure(org.assertj.core.api.ThrowableAssert.ThrowingCallable what) {
-        StorageException e = catchThrowableOfType(StorageException.class, what);
-        assertThat(e).as("the failure").isNotNull();
-        return e;
+    private TestHost host(String name, S3ObjectStore store) throws IOException {
+        return TestHost.of(folder, name, store, KEYS, null);
     }
 
     private Path object(String key) {
@@ -159,14 +102,14 @@ class RepositoryIT {
     @Test
     void imagesComeBackByteForByteWithTheirHoles() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), (48 << 20) + 4096, 1);
         TestImage.write(one.image(CP, "b"), 8 << 20, 2);
 
         // When
         Archiver.Result r = archive(one, CP, "a", "b");
         commit(one, CP, r);
-        Host two = host("h2");
+        TestHost two = host("h2");
         Progress progress = new Progress();
         two.puller().pull(CP, KEYS.checkpoint(CP), List.of("a", "b"), progress);
 
@@ -183,7 +126,7 @@ class RepositoryIT {
     @Test
     void secondCheckpointOfAlmostTheSameUploadsAlmostNothing() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 32 << 20, 1);
         Archiver.Result first = archive(one, CP, "a");
         TestImage.write(one.image(CP2, "a"), 32 << 20, 1);
@@ -204,7 +147,7 @@ class RepositoryIT {
     @Test
     void repeatedArchiveGivesTheSameManifestAndNoNewData() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 16 << 20, 1);
         Archiver.Result first = archive(one, CP, "a");
 
@@ -219,8 +162,8 @@ class RepositoryIT {
     @Test
     void twoServicesThatArchiveAtOnceBothSucceedAndBothCanBePulled() throws Exception {
         // Given
-        Host one = host("h1");
-        Host two = host("h2");
+        TestHost one = host("h1");
+        TestHost two = host("h2");
         TestImage.write(one.image(CP, "a"), 24 << 20, 5);
         TestImage.write(two.image(CP, "b"), 24 << 20, 5);
 
@@ -234,7 +177,7 @@ class RepositoryIT {
             rb = b.get();
         }
         commit(one, CP, ra, rb);
-        Host three = host("h3");
+        TestHost three = host("h3");
         three.puller().pull(CP, null, List.of("a", "b"), new Progress());
 
         // Then
@@ -245,7 +188,7 @@ class RepositoryIT {
     @Test
     void serverThatDiesMidUploadAndComesBackDelaysTheArchiveOnly() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 256 << 20, 6);
         Path notes = one.state().resolve("uploads").resolve(CP);
 
@@ -270,7 +213,7 @@ class RepositoryIT {
             s3.resume();
             commit(one, CP, running.get());
         }
-        Host two = host("h2");
+        TestHost two = host("h2");
         two.puller().pull(CP, null, List.of("a"), new Progress());
 
         // Then
@@ -280,7 +223,7 @@ class RepositoryIT {
     @Test
     void serverThatStaysAwayGivesACodedFailureAndARepeatUploadsOnlyTheRest() throws Exception {
         // Given
-        Host one = host("h1", store(s3.secretKey(), Duration.ofMillis(500)));
+        TestHost one = host("h1", store(s3.secretKey(), Duration.ofMillis(500)));
         TestImage.write(one.image(CP, "a"), 256 << 20, 7);
         Path notes = one.state().resolve("uploads").resolve(CP);
         StorageException e;
@@ -311,18 +254,18 @@ class RepositoryIT {
 
         // Then
         assertThat(again.figures().newBytes()).isLessThan(again.figures().dataBytes() - (2 << 20));
-        Host two = host("h2");
+        TestHost two = host("h2");
         two.puller().pull(CP, null, List.of("a"), new Progress());
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
     }
 
-    private Path somePack(Host h) throws Exception {
+    private Path somePack(TestHost h) throws Exception {
         Stored s = h.store().list(KEYS.packs()).get(0);
         return object(s.key());
     }
 
-    private Host archived() throws Exception {
-        Host one = host("h1");
+    private TestHost archived() throws Exception {
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 1 << 20, 8);
         commit(one, CP, archive(one, CP, "a"));
         return one;
@@ -337,7 +280,7 @@ class RepositoryIT {
             c.read(one, 5000);
             c.write(ByteBuffer.wrap(new byte[] {(byte) (one.get(0) ^ 4)}), 5000);
         }
-        Host two = host("h2");
+        TestHost two = host("h2");
 
         // When
         StorageException e = failure(() -> two.puller().pull(CP, null, List.of("a"), new Progress()));
@@ -355,7 +298,7 @@ class RepositoryIT {
         try (FileChannel c = FileChannel.open(pack, StandardOpenOption.WRITE)) {
             c.truncate(3000);
         }
-        Host two = host("h2");
+        TestHost two = host("h2");
 
         // When
         StorageException e = failure(() -> two.puller().pull(CP, null, List.of("a"), new Progress()));
@@ -368,7 +311,7 @@ class RepositoryIT {
     @Test
     void missingPackAndMissingIndexAreNamed() throws Exception {
         // Given
-        Host one = archived();
+        TestHost one = archived();
         Path pack = somePack(one);
         Files.delete(pack);
 
@@ -386,7 +329,7 @@ class RepositoryIT {
     @Test
     void changedVmManifestIsRefusedByTheDigestInTheCheckpointsManifest() throws Exception {
         // Given
-        Host one = archived();
+        TestHost one = archived();
         TestImage.write(one.image(CP2, "a"), 1 << 20, 9);
         archive(one, CP2, "a");
         Path first = object(KEYS.vm(CP, "a"));
@@ -401,9 +344,24 @@ class RepositoryIT {
     }
 
     @Test
+    void configThatIsGoneIsNotMadeAnewOverWhatIsThere() throws Exception {
+        // Given
+        archived();
+        Files.delete(object(KEYS.config()));
+
+        // When
+        StorageException e = failure(() -> host("h2").pull(CP, "a"));
+
+        // Then
+        assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        assertThat(e).hasMessageContaining(KEYS.config()).hasMessageContaining("is gone");
+        assertThat(object(KEYS.config())).doesNotExist();
+    }
+
+    @Test
     void wrongSecretIsRefusedAtOnceSayingWhatToDo() throws Exception {
         // Given
-        Host one = host("h1", store("not-the-secret", Duration.ofSeconds(60)));
+        TestHost one = host("h1", store("not-the-secret", Duration.ofSeconds(60)));
         TestImage.write(one.image(CP, "a"), 1 << 20, 1);
         long start = System.nanoTime();
 
@@ -433,7 +391,7 @@ class RepositoryIT {
     @Test
     void commitIsTheSameTwiceAndRefusedWithOtherContentOrWithoutItsVms() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 1 << 20, 1);
         Archiver.Result r = archive(one, CP, "a");
         CheckpointManifest m = manifest(CP, r.vms());
@@ -480,8 +438,8 @@ class RepositoryIT {
     @Test
     void completeLocalImageIsLeftAsItIsAndABrokenOneIsReplaced() throws Exception {
         // Given
-        Host one = archived();
-        Host two = host("h2");
+        TestHost one = archived();
+        TestHost two = host("h2");
 
         // When
         long kept = one.puller().pull(CP, null, List.of("a"), new Progress());
@@ -501,7 +459,7 @@ class RepositoryIT {
     @Test
     void unknownCheckpointAndUnknownImageAreSaid() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
 
         // When
         StorageException pull = failure(() -> one.puller().pull(CP, null, List.of("a"), new Progress()));
@@ -515,7 +473,7 @@ class RepositoryIT {
     @Test
     void linkInAnImageFolderIsRefused() throws Exception {
         // Given
-        Host one = host("h1");
+        TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 1 << 20, 1);
         Files.createSymbolicLink(one.image(CP, "a").resolve("disk-x"), Path.of("/etc/passwd"));
 

@@ -1,55 +1,54 @@
 package io.holdfast.storage.adapter.cli;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.Inspector;
+import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Limits;
+import io.holdfast.storage.domain.RepositoryConfig;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
- * {@code inspect [--chunks] FILE|s3:KEY}: tells in JSON what an object of a repository holds. A key is read from the
- * bucket of the system properties {@code holdfast.storage.endpoint}, {@code .bucket}, {@code .region}, {@code .access-key},
- * {@code .secret-key}. Exit status 0 sound, 1 broken or unreadable, 2 wrong use.
+ * {@code inspect [--chunks] FILE|s3:KEY}: tells in JSON what an object of a repository holds. Of an encrypted repository's object
+ * everything where the key is configured (for a FILE together with the bucket that has the config), else what can be seen without.
  */
-public final class Inspect {
+final class Inspect {
     private Inspect() {}
 
-    public static void main(String[] args) {
-        System.setProperty("java.util.logging.manager", "org.jboss.logmanager.LogManager");
-        System.exit(run(args, System.out, System.err));
-    }
-
-    static int run(String[] args, PrintStream out, PrintStream err) {
-        List<String> words = new ArrayList<>(List.of(args));
+    static int run(List<String> args, PrintStream out) throws StorageException, IOException {
+        List<String> words = new ArrayList<>(args);
         boolean chunks = words.remove("--chunks");
         if (words.size() != 1 || words.get(0).startsWith("-")) {
-            err.println("usage: inspect [--chunks] FILE|s3:KEY");
-            return 2;
+            throw new UsageException();
         }
         String name = words.get(0);
-        try {
-            byte[] data = name.startsWith("s3:") ? fetch(name.substring(3)) : read(Path.of(name));
-            out.println(EventCodec.json()
-                    .writerWithDefaultPrettyPrinter()
-                    .writeValueAsString(
-                            Inspector.inspect(name.startsWith("s3:") ? name.substring(3) : name, data, chunks)));
-            return 0;
-        } catch (StorageException e) {
-            err.println("inspect: " + e.code() + " " + e.getMessage() + " (" + e.remedy() + ")");
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        } catch (IOException e) {
-            err.println("inspect: " + e);
+        boolean s3 = name.startsWith("s3:");
+        String object = s3 ? name.substring(3) : name;
+        byte[] data;
+        Vault vault = Vault.NONE;
+        if (s3 || Settings.key() != null) {
+            try (S3ObjectStore store = Settings.store()) {
+                data = s3 ? store.get(object, Limits.MAX_INDEX) : read(Path.of(name));
+                if (Settings.key() != null) {
+                    Keys keys = Settings.keys();
+                    vault = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key()).vault();
+                }
+            }
+        } else {
+            data = read(Path.of(name));
         }
-        return 1;
+        out.println(EventCodec.json()
+                .writerWithDefaultPrettyPrinter()
+                .writeValueAsString(Inspector.inspect(object, data, chunks, vault)));
+        return 0;
     }
 
     private static byte[] read(Path file) throws IOException {
@@ -57,17 +56,5 @@ public final class Inspect {
             throw new IOException(file + " is larger than any object of a repository");
         }
         return Files.readAllBytes(file);
-    }
-
-    private static byte[] fetch(String key) throws StorageException {
-        try (S3ObjectStore store = new S3ObjectStore(new S3ObjectStore.Access(
-                System.getProperty("holdfast.storage.endpoint", "http://localhost:9000"),
-                System.getProperty("holdfast.storage.region", "us-east-1"),
-                System.getProperty("holdfast.storage.access-key", ""),
-                System.getProperty("holdfast.storage.secret-key", ""),
-                System.getProperty("holdfast.storage.bucket", "holdfast"),
-                Duration.ofSeconds(5)))) {
-            return store.get(key, Limits.MAX_INDEX);
-        }
     }
 }

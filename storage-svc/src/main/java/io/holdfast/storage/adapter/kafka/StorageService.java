@@ -1,6 +1,7 @@
 package io.holdfast.storage.adapter.kafka;
 
 import io.holdfast.schemas.event.Heartbeat;
+import io.holdfast.storage.adapter.file.KeyFile;
 import io.holdfast.storage.adapter.file.LinuxSparseMap;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
@@ -89,8 +90,12 @@ public class StorageService {
                     config.bucket(),
                     config.retryTime()));
             keys = new Keys(config.prefix().orElse(""));
-            repository = new Repository(store, keys, settings.chunkBytes());
-            indexes = new Indexes(store, keys, settings.state());
+            repository = new Repository(
+                    store,
+                    keys,
+                    settings.chunkBytes(),
+                    KeyFile.read(config.keyFile().orElse(null), config.key().orElse(null)));
+            indexes = new Indexes(store, keys, repository, settings.state());
             ZstdCodec codec = new ZstdCodec(config.compressionLevel());
             marks = new ArchivedMarks(repository, keys, settings);
             runner = new CommandRunner(

@@ -1,0 +1,338 @@
+package io.holdfast.storage.it;
+
+import static io.holdfast.storage.it.TestHost.archive;
+import static io.holdfast.storage.it.TestHost.commit;
+import static io.holdfast.storage.it.TestHost.failure;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.holdfast.devstack.S3Server;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.adapter.cli.StorageTool;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.WrapKey;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+
+/** An encrypted repository on a real S3 server. Each test has a bucket of its own. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class EncryptionIT {
+    private static final String CP = "cp-20260101t000000z-abcdef";
+    private static final String CP2 = "cp-20260101t000100z-abcdef";
+    private static final Keys KEYS = new Keys("some/prefix");
+    private static final String SETTING = "holdfast.storage.key";
+
+    @TempDir
+    static Path base;
+
+    private S3Server s3;
+    private int tests;
+    private String bucket;
+    private Path folder;
+    private S3ObjectStore store;
+    private String secret;
+
+    @BeforeAll
+    void start() {
+        s3 = S3Server.start(base.resolve("s3"), 0);
+    }
+
+    @AfterAll
+    void stop() {
+        s3.close();
+    }
+
+    @BeforeEach
+    void fresh() throws Exception {
+        tests++;
+        bucket = "bucket-" + tests;
+        folder = Files.createDirectories(base.resolve("t" + tests));
+        secret = WrapKey.random();
+        store = new S3ObjectStore(new S3ObjectStore.Access(
+                s3.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), bucket, Duration.ofSeconds(60)));
+        store.check(true);
+    }
+
+    @AfterEach
+    void end() {
+        store.close();
+    }
+
+    private TestHost host(String name, String key) throws Exception {
+        return TestHost.of(folder, name, store, KEYS, key == null ? null : WrapKey.parse(key, SETTING));
+    }
+
+    private Path object(String key) {
+        return base.resolve("s3/data").resolve(bucket).resolve(key);
+    }
+
+    private List<Path> objects() throws Exception {
+        try (Stream<Path> all = Files.walk(object("some/prefix"))) {
+            return all.filter(Files::isRegularFile).toList();
+        }
+    }
+
+    @Test
+    void encryptedImagesComeBackAndTheBucketShowsNothingOfThem() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestImage.write(one.image(CP, "a"), (16 << 20) + 4096, 1);
+        byte[] chunk = new byte[65536];
+        try (var in = Files.newInputStream(one.image(CP, "a").resolve("ram.img"))) {
+            assertThat(in.readNBytes(chunk, 0, chunk.length)).isEqualTo(chunk.length);
+        }
+
+        // When
+        Archiver.Result r = archive(one, CP, "a");
+        commit(one, CP, r);
+        TestHost two = host("h2", secret);
+        two.pull(CP, "a");
+
+        // Then
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+        ChunkId digest = ChunkId.of(chunk);
+        for (Path p : objects()) {
+            String raw = new String(Files.readAllBytes(p), StandardCharsets.ISO_8859_1);
+            assertThat(raw)
+                    .as("object %s", p)
+                    .doesNotContain("struct page")
+                    .doesNotContain("ram.img")
+                    .doesNotContain("machine.json")
+                    .doesNotContain("net-a")
+                    .doesNotContain(new String(chunk, 0, 16, StandardCharsets.ISO_8859_1))
+                    .doesNotContain(digest.hex())
+                    .doesNotContain(new String(HexFormat.of().parseHex(digest.hex()), StandardCharsets.ISO_8859_1));
+            assertThat(p.toString()).doesNotContain(digest.hex());
+        }
+    }
+
+    @Test
+    void chunksAreSharedAsWithoutEncryptionAndARepeatGivesTheSameManifest() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestHost two = host("h2", secret);
+        TestImage.write(one.image(CP, "a"), 16 << 20, 1);
+        TestImage.write(two.image(CP2, "b"), 16 << 20, 1);
+        Archiver.Result first = archive(one, CP, "a");
+
+        // When
+        Archiver.Result again = archive(one, CP, "a");
+        Archiver.Result other = archive(two, CP2, "b");
+
+        // Then
+        assertThat(again.vms()).isEqualTo(first.vms());
+        assertThat(again.figures().newBytes()).isZero();
+        assertThat(other.figures().newBytes()).isZero();
+    }
+
+    @Test
+    void anotherKeyNoKeyAndAKeyForAPlainRepositoryAreRefusedByCodeNamingTheSetting() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+
+        // When
+        StorageException wrong = failure(() -> host("h2", WrapKey.random()).pull(CP, "a"));
+        StorageException none = failure(() -> host("h3", null).pull(CP, "a"));
+        TestHost archiver = host("h4", null);
+        TestImage.write(archiver.image(CP2, "a"), 1 << 20, 1);
+        StorageException archive = failure(() -> archive(archiver, CP2, "a"));
+        int before = objects().size();
+
+        // Then
+        for (StorageException e : List.of(wrong, none, archive)) {
+            assertThat(e.code()).isEqualTo(ErrorCode.WRONG_KEY);
+            assertThat(e.getMessage() + e.remedy()).contains(SETTING).doesNotContain(secret);
+        }
+        assertThat(objects()).hasSize(before);
+        bucket = bucket + "-plain";
+        end();
+        store = new S3ObjectStore(new S3ObjectStore.Access(
+                s3.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), bucket, Duration.ofSeconds(60)));
+        store.check(true);
+        host("h5", null).repository().open();
+        StorageException plain = failure(() -> host("h6", secret).repository().open());
+        assertThat(plain.code()).isEqualTo(ErrorCode.WRONG_KEY);
+        assertThat(plain).hasMessageContaining("not encrypted").hasMessageContaining(SETTING);
+    }
+
+    @Test
+    void twoServicesThatMakeTheRepositoryAtOnceHaveOneDataKey() throws Exception {
+        // Given
+        List<TestHost> hosts = new ArrayList<>();
+        for (int i = 0; i < 6; i++) {
+            hosts.add(host("h" + i, secret));
+            TestImage.write(hosts.get(i).image(CP, "v" + i), 1 << 20, i);
+        }
+
+        // When
+        List<Archiver.Result> results = new ArrayList<>();
+        // no parallel stream: the S3 client works in the common pool and would wait for itself
+        try (ExecutorService threads = Executors.newFixedThreadPool(hosts.size())) {
+            List<Future<Archiver.Result>> running = new ArrayList<>();
+            for (int i = 0; i < hosts.size(); i++) {
+                TestHost h = hosts.get(i);
+                String vm = "v" + i;
+                running.add(threads.submit(() -> archive(h, CP, vm)));
+            }
+            for (Future<Archiver.Result> r : running) {
+                results.add(r.get());
+            }
+        }
+        commit(hosts.get(0), CP, results.toArray(Archiver.Result[]::new));
+
+        // Then
+        TestHost reader = host("reader", secret);
+        reader.pull(CP, "v0", "v1", "v2", "v3", "v4", "v5");
+        for (int i = 0; i < 6; i++) {
+            TestImage.assertSame(hosts.get(i).image(CP, "v" + i), reader.image(CP, "v" + i));
+        }
+    }
+
+    @Test
+    void objectsOfAnEncryptedRepositoryThatAreSwappedOrForgedAreRefused() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        TestImage.write(one.image(CP2, "a"), 1 << 20, 2);
+        commit(one, CP, archive(one, CP, "a"));
+        commit(one, CP2, archive(one, CP2, "a"));
+        byte[] good = Files.readAllBytes(object(KEYS.checkpoint(CP)));
+
+        // When: the older checkpoint under the newer one's name, and one that somebody without the key wrote
+        Files.write(object(KEYS.checkpoint(CP2)), good);
+        StorageException swapped = failure(() -> host("h2", secret).pull(CP2, "a"));
+        TestHost plain = TestHost.of(folder, "forger", store, new Keys("other"), null);
+        TestImage.write(plain.image(CP, "a"), 1 << 20, 3);
+        commit(plain, CP, archive(plain, CP, "a"));
+        Files.write(object(KEYS.checkpoint(CP)), Files.readAllBytes(object(new Keys("other").checkpoint(CP))));
+        StorageException forged = failure(() -> host("h3", secret).pull(CP, "a"));
+
+        // Then
+        assertThat(swapped.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        assertThat(swapped).hasMessageContaining(KEYS.checkpoint(CP2)).hasMessageContaining("another name");
+        assertThat(forged.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        assertThat(forged).hasMessageContaining("is not encrypted");
+    }
+
+    private record Said(int status, String out, String err) {}
+
+    private Said tool(String key, String... words) {
+        Map<String, String> properties = Map.of(
+                "endpoint",
+                s3.endpoint(),
+                "bucket",
+                bucket,
+                "prefix",
+                "some/prefix",
+                "access-key",
+                s3.accessKey(),
+                "secret-key",
+                s3.secretKey(),
+                "key",
+                key == null ? "" : key);
+        properties.forEach((k, v) -> System.setProperty("holdfast.storage." + k, v));
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        try {
+            int status = StorageTool.run(
+                    words,
+                    new PrintStream(out, true, StandardCharsets.UTF_8),
+                    new PrintStream(err, true, StandardCharsets.UTF_8));
+            return new Said(status, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+        } finally {
+            properties.keySet().forEach(k -> System.clearProperty("holdfast.storage." + k));
+        }
+    }
+
+    @Test
+    void keyIsChangedByTheToolWhileServicesRunAndTheOldOneOpensNothingAfter() throws Exception {
+        // Given
+        TestHost old = host("h1", secret);
+        TestImage.write(old.image(CP, "a"), 1 << 20, 1);
+        TestImage.write(old.image(CP2, "a"), 1 << 20, 2);
+        commit(old, CP, archive(old, CP, "a"));
+        String oldId = WrapKey.parse(secret, SETTING).id();
+        Said made = tool(null, "keys", "new");
+        String fresh = made.out().strip();
+        Path file = folder.resolve("new-key");
+        Files.writeString(file, fresh);
+        String newId = WrapKey.parse(fresh, SETTING).id();
+
+        // When
+        Said added = tool(secret, "keys", "add", file.toString());
+        commit(old, CP2, archive(old, CP2, "a"));
+        Said refused = tool(secret, "keys", "remove", oldId);
+        Said removed = tool(fresh, "keys", "remove", oldId);
+        Said listed = tool(fresh, "keys", "list");
+        Said late = tool(secret, "keys", "list");
+
+        // Then
+        assertThat(added.status()).isZero();
+        assertThat(added.out()).contains(oldId + "  configured").contains(newId);
+        assertThat(refused.status()).isEqualTo(1);
+        assertThat(refused.err()).contains("WRONG_KEY");
+        assertThat(removed.status()).isZero();
+        assertThat(listed.out().strip()).isEqualTo(newId + "  configured");
+        assertThat(late.status()).isEqualTo(1);
+        assertThat(late.err()).contains("WRONG_KEY").contains(SETTING).doesNotContain(secret);
+        TestHost two = host("h2", fresh);
+        two.pull(CP, "a");
+        two.pull(CP2, "a");
+        TestImage.assertSame(old.image(CP2, "a"), two.image(CP2, "a"));
+        assertThat(failure(() -> host("h3", secret).pull(CP, "a")).code()).isEqualTo(ErrorCode.WRONG_KEY);
+    }
+
+    @Test
+    void inspectTellsOfASealedObjectEverythingWithTheKeyAndLittleWithout() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        List<String> objects = new ArrayList<>(List.of(
+                KEYS.checkpoint(CP),
+                KEYS.vm(CP, "a"),
+                store.list(KEYS.indexes()).get(0).key(),
+                store.list(KEYS.packs()).get(0).key()));
+
+        for (String object : objects) {
+            // When
+            Said with = tool(secret, "inspect", "s3:" + object);
+            Said without = tool(null, "inspect", "s3:" + object);
+
+            // Then
+            assertThat(with.status()).as(with.err()).isZero();
+            assertThat(with.out()).containsAnyOf("checkpoint-manifest", "vm-manifest", "plainBytes");
+            assertThat(without.status()).as(without.err()).isZero();
+            assertThat(without.out())
+                    .contains("\"sealed\" : true")
+                    .doesNotContain("plainBytes")
+                    .doesNotContain("net-a");
+        }
+        assertThat(tool(null, "inspect").status()).isEqualTo(2);
+        assertThat(tool(null, "keys", "eat").status()).isEqualTo(2);
+    }
+}
