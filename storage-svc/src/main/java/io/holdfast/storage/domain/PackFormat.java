@@ -96,8 +96,8 @@ public final class PackFormat {
             this.target = targetBytes;
             this.vault = vault;
             this.maxChunks = Math.min(Limits.MAX_PACK_CHUNKS - 1, Math.max(16, targetBytes / 2048));
-            this.buffer =
-                    new byte[HEADER + targetBytes + chunkBytes + 2 * Vault.OVERHEAD + (maxChunks + 1) * ENTRY + TRAILER];
+            this.buffer = new byte
+                    [HEADER + targetBytes + chunkBytes + 2 * Vault.OVERHEAD + (maxChunks + 1) * ENTRY + TRAILER];
             this.scratch = new byte[vault.sealed() ? chunkBytes : 0];
             clear();
         }

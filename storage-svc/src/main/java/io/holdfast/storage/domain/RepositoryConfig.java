@@ -77,7 +77,8 @@ public record RepositoryConfig(
     /** The config of a new repository. With a key it is encrypted, and the vault has a new data key. */
     public static Opened create(String repository, Instant now, int chunkBytes, WrapKey key) {
         if (key == null) {
-            return new Opened(new RepositoryConfig(PLAIN, repository, now, chunkBytes, "sha256", null, null), Vault.NONE);
+            return new Opened(
+                    new RepositoryConfig(PLAIN, repository, now, chunkBytes, "sha256", null, null), Vault.NONE);
         }
         Vault vault = Vault.create();
         RepositoryConfig c = new RepositoryConfig(ENCRYPTED, repository, now, chunkBytes, "hmac-sha256", null, null);
