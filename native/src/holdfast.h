@@ -26,6 +26,7 @@ HF_API int hf_dup(int fd);
 HF_API int hf_unix_connect(const char *path, int timeout_ms);
 HF_API int hf_socketpair(int fds[2]);            /* stream; fds[0], fds[1] */
 HF_API int hf_pipe(int fds[2], int size);        /* fds[0] reads; size of the pipe's buffer, 0 leaves it */
+HF_API int hf_pipe_size(int fd, int size);       /* the size it has now, at least as asked for */
 HF_API int hf_eventfd(void);                     /* non-blocking counter */
 HF_API int hf_eventfd_signal(int fd);
 HF_API long hf_eventfd_drain(int fd);            /* what had been signalled, 0 if nothing */
@@ -61,6 +62,11 @@ HF_API int hf_pidfd_getfd(int pidfd, int fd);
 HF_API int hf_pidfd_wait(int pidfd, int timeout_ms); /* 0: it has ended (it may still be a zombie) */
 /* Reaps an ended child: 1 and its exit code, or 128 + signal, in *status; 0 if it runs on; -ECHILD if it is no child of ours. */
 HF_API int hf_pidfd_reap(int pidfd, int *status);
+
+/* The calling thread: SCHED_RR with that priority (1 to 99), or 0 for the ordinary policy. Not inherited by children. */
+HF_API int hf_thread_realtime(int priority);
+/* The calling thread's nice value, -20 to 19. */
+HF_API int hf_thread_nice(int nice);
 
 /* -- network ----------------------------------------------------------------------------------------------- */
 HF_API int hf_netns_open(const char *name);      /* /run/netns/NAME */

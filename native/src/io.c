@@ -136,6 +136,8 @@ int hf_pipe(int fds[2], int size)
 	return 0;
 }
 
+int hf_pipe_size(int fd, int size) { return CHECK(fcntl(fd, F_SETPIPE_SZ, size)); }
+
 int hf_eventfd(void) { return CHECK(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int hf_eventfd_signal(int fd) { return CHECK(eventfd_write(fd, 1)); }

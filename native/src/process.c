@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -195,4 +196,16 @@ int hf_pidfd_reap(int pidfd, int *status)
 		return 0;
 	*status = i.si_code == CLD_EXITED ? i.si_status : 128 + i.si_status;
 	return 1;
+}
+
+int hf_thread_realtime(int priority)
+{
+	struct sched_param p = {.sched_priority = priority};
+	int policy = priority > 0 ? SCHED_RR | SCHED_RESET_ON_FORK : SCHED_OTHER;
+	return sched_setscheduler(0, policy, &p) < 0 ? -errno : 0;
+}
+
+int hf_thread_nice(int nice)
+{
+	return setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice) < 0 ? -errno : 0;
 }

@@ -149,6 +149,7 @@ public final class Fixture {
                                 start + 7,
                                 4,
                                 List.of(new CutFigures.NicLedger(0, "lan", 10, 8, 2, 0, 2))))
-                        .toList());
+                        .toList(),
+                List.of());
     }
 }

@@ -14,6 +14,7 @@ import io.holdfast.agent.net.Cookie;
 import io.holdfast.agent.net.Gate;
 import io.holdfast.agent.net.HostNetwork;
 import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.CutFigures.Step;
 import io.holdfast.schemas.event.ErrorCode;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -33,9 +34,9 @@ import org.jboss.logging.Logger;
  *
  * <ol type="a">
  *   <li>close the gates; wait until QEMU has read every frame that passed;
- *   <li>stop the VMs; say <em>stopped</em> on every segment;
- *   <li>collect held frames until every peer has said stopped to every NIC, and for the settle time;
- *   <li>begin the snapshots and wait until all are armed; what has come meanwhile is in flight too, because nobody who shares a segment
+ *   <li>stop the VMs; say <em>stopped</em> on every segment; begin the snapshots: a stopped VM behind a closed gate does not change;
+ *   <li>meanwhile collect held frames until every peer has said stopped to every NIC, and for the settle time;
+ *   <li>wait until all snapshots are armed; what has come meanwhile is in flight too, because nobody who shares a segment
  *       with us runs before we say captured;
  *   <li>say <em>captured</em>; once every peer has, run the VMs, give held frames back, open the gates.
  * </ol>
@@ -60,6 +61,7 @@ final class PreparedCut implements Prepared {
     private final List<VmPart> vms = new ArrayList<>();
     private final List<NicPart> nics = new ArrayList<>();
     private final Map<String, SegmentPart> segments = new LinkedHashMap<>();
+    private final Trace trace;
     private final int[] holdFds;
     private final int[] holdEvents;
 
@@ -79,6 +81,7 @@ final class PreparedCut implements Prepared {
         long stoppedAt;
         long armedAt;
         long ranAt;
+        long pauseMicros;
         boolean stopping;
 
         VmPart(Participant participant) {
@@ -154,6 +157,7 @@ final class PreparedCut implements Prepared {
             }
             holdFds = nics.stream().mapToInt(n -> n.gate.holdFd()).toArray();
             holdEvents = new int[holdFds.length];
+            trace = new Trace(vms.size(), plan.segments());
             warmUp();
         } catch (NativeException e) {
             throw networkFailed(e);
@@ -224,6 +228,7 @@ final class PreparedCut implements Prepared {
     }
 
     private Result run(long startAtMicros) throws AgentException {
+        Native.hurry();
         network.gateLock().lock();
         try {
             await(startAtMicros);
@@ -266,19 +271,28 @@ final class PreparedCut implements Prepared {
             checkAlive();
             // a
             nics.forEach(n -> n.gate.shut());
-            long gatesClosed = Native.micros();
+            long gatesClosed = trace.add(Step.gates_closed);
             awaitDelivered(deadline);
-            long delivered = Native.micros();
+            long delivered = trace.add(Step.delivered);
             // b
             for (var v : vms) {
                 v.stopBegan = System.nanoTime();
                 v.stopping = true;
                 v.participant.vm().beginStop();
+                trace.add(Step.stop_sent, v.name());
             }
             for (var v : vms) {
                 v.stoppedAt = v.participant.vm().awaitStopped(left(deadline));
+                trace.add(v.stoppedAt, Step.stopped, v.name());
             }
             say(Cookie.Kind.STOPPED);
+            trace.add(Step.stopped_said);
+            // d begins: what a VM is does not change any more, while c goes on what is on the way to it is collected
+            snapshots = true;
+            for (var v : vms) {
+                v.participant.snapshot().begin();
+                trace.add(Step.snapshot_begun, v.name());
+            }
             long stopped = Native.micros();
             salvage();
             // c
@@ -288,32 +302,34 @@ final class PreparedCut implements Prepared {
                 waitForFrames(settled);
                 drain();
             }
-            long channels = Native.micros();
+            long channels = trace.add(Step.channels);
             // d
-            snapshots = true;
-            for (var v : vms) {
-                v.participant.snapshot().begin();
-            }
-            say(Cookie.Kind.STOPPED);
             for (var v : vms) {
                 v.armedAt = v.participant.snapshot().awaitArmed(left(deadline));
+                trace.add(v.armedAt, Step.armed, v.name());
             }
             closeLedger(deadline);
             long armed = Native.micros();
             // e
             say(Cookie.Kind.CAPTURED);
+            trace.add(Step.captured_said);
             awaitCapturedCookies(deadline);
             long captured = Native.micros();
-            var pauses = new LinkedHashMap<String, Long>();
             for (var v : vms) {
-                v.participant.vm().cont(left(deadline));
-                v.ranAt = Native.micros();
-                v.stopping = false;
-                pauses.put(v.name(), (System.nanoTime() - v.stopBegan) / 1000);
+                v.participant.vm().beginCont();
+                trace.add(Step.cont_sent, v.name());
             }
+            for (var v : vms) {
+                v.ranAt = v.participant.vm().awaitRunning(left(deadline));
+                v.pauseMicros = (System.nanoTime() - v.stopBegan) / 1000;
+                trace.add(v.ranAt, Step.running, v.name());
+                v.stopping = false;
+            }
+            vms.forEach(v -> v.participant.snapshot().writeBehind());
             long running = Native.micros();
             var frames = framesInFlight();
             openGates();
+            trace.add(Step.gates_open);
             sayOnForAWhile();
             var figures = new CutFigures.HostCut(
                     network.plan().host(),
@@ -325,7 +341,8 @@ final class PreparedCut implements Prepared {
                     armed,
                     captured,
                     running,
-                    vms.stream().map(v -> figures(v, pauses.get(v.name()))).toList());
+                    vms.stream().map(PreparedCut::figures).toList(),
+                    trace.steps());
             return new Result(figures, frames);
         } catch (NativeException e) {
             var x = networkFailed(e);
@@ -337,13 +354,13 @@ final class PreparedCut implements Prepared {
         }
     }
 
-    private static CutFigures.VmCut figures(VmPart v, long pause) {
+    private static CutFigures.VmCut figures(VmPart v) {
         return new CutFigures.VmCut(
                 v.name(),
                 v.stoppedAt,
                 v.armedAt,
                 v.ranAt,
-                pause,
+                v.pauseMicros,
                 v.nics.stream()
                         .map(n -> new CutFigures.NicLedger(
                                 n.id.index(),
@@ -501,13 +518,16 @@ final class PreparedCut implements Prepared {
         boolean own = cookie.host().equals(network.plan().host());
         switch (cookie.kind()) {
             case STOPPED -> {
-                if (nic.stopped.add(cookie.host()) && !own) {
-                    answerNow = true;
+                if (nic.stopped.add(cookie.host())) {
+                    trace.add(Step.stopped_heard, nic.id.vm(), nic.segment.name, cookie.host());
+                    answerNow |= !own;
                 }
             }
             case CAPTURED -> {
                 nic.stopped.add(cookie.host());
-                nic.segment.captured.add(cookie.host());
+                if (nic.segment.captured.add(cookie.host())) {
+                    trace.add(Step.captured_heard, nic.id.vm(), nic.segment.name, cookie.host());
+                }
             }
             case FAILED -> {
                 if (!own) {

@@ -24,8 +24,21 @@ public interface Vm {
     /** Waits until the VM has stopped. Returns microseconds since the epoch of QEMU's answer. */
     long awaitStopped(Duration limit) throws AgentException;
 
+    /**
+     * Sends {@code cont} and returns without waiting: all VMs of a host are run side by side. A snapshot's stream is taken from now on as
+     * fast as it comes; before, only as much of it is as shows that it is armed, so that a VM that is armed early takes no processor time
+     * from those that are not.
+     */
+    void beginCont() throws AgentException;
+
+    /** Waits until the VM runs after {@link #beginCont}. Returns microseconds since the epoch of QEMU's answer. */
+    long awaitRunning(Duration limit) throws AgentException;
+
     /** Lets the VM run. Done at once when it runs already. */
-    void cont(Duration limit) throws AgentException;
+    default void cont(Duration limit) throws AgentException {
+        beginCont();
+        long ignored = awaitRunning(limit);
+    }
 
     /**
      * Opens and passes all that a background snapshot needs: the stream's descriptor in QEMU, the reader, the image
@@ -49,6 +62,9 @@ public interface Vm {
 
         /** Waits until device state is saved and RAM is write-protected; from then on the VM may run. */
         long awaitArmed(Duration limit) throws AgentException;
+
+        /** All VMs run: what was taken is written to the disk, behind them. Idempotent, never waits. */
+        void writeBehind();
 
         /** Waits until the image is complete: {@code ram.img} and {@code devices.bin} written and fsynced. */
         void awaitComplete(Duration limit) throws AgentException;

@@ -125,6 +125,19 @@ public final class Native {
         return fds;
     }
 
+    /**
+     * Puts the calling platform thread before all ordinary ones (SCHED_RR): for threads that do little and that a paused VM waits for.
+     * Without the right to it (not root, no CAP_SYS_NICE) nothing changes.
+     */
+    public static void hurry() {
+        int ignored = lib().hf_thread_realtime(1);
+    }
+
+    /** Puts the calling platform thread behind the others of this process. */
+    public static void yieldToOthers() {
+        int ignored = lib().hf_thread_realtime(0) + lib().hf_thread_nice(10);
+    }
+
     /** An eventfd to wake a {@link #poll}. */
     public static int eventfd() throws NativeException {
         return check(lib().hf_eventfd(), "eventfd");

@@ -29,6 +29,12 @@ public interface NativeLib {
 
     int hf_pipe(@Out int[] fds, int size);
 
+    int hf_pipe_size(int fd, int size);
+
+    int hf_thread_realtime(int priority);
+
+    int hf_thread_nice(int nice);
+
     int hf_eventfd();
 
     int hf_eventfd_signal(int fd);

@@ -20,9 +20,12 @@ import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.jboss.logging.Logger;
 
 /**
@@ -37,8 +40,19 @@ import org.jboss.logging.Logger;
 final class QemuSnapshot implements Vm.Snapshot {
     private static final Logger LOG = Logger.getLogger(QemuSnapshot.class);
     private static final String FD_NAME = "hf-snapshot";
-    private static final int PIPE_BYTES = 1 << 20;
-    private static final int PIPE_DEFAULT = 0;
+    /** The pipe's size until the VMs run: QEMU is to stand once its first records are in it. */
+    private static final int PIPE_WAITING = 4096;
+
+    /** Its size from then on: small, so that QEMU does not run far ahead of the pace (128 KiB of zero pages are 58 MiB of RAM). */
+    private static final int PIPE_FLOWING = 128 << 10;
+    /** More than QEMU writes before the first RAM record, by far. */
+    private static final int TASTE = 64 << 10;
+
+    /** What is read at once when streams are taken at a pace, and the pause after it for each stream too many. */
+    private static final int SIP = 64 << 10;
+
+    private static final long PACE_NANOS = 300_000;
+
     private static final long MAX_BANDWIDTH = 100L << 30;
     /** ROMs and tables beside the guest's RAM. */
     private static final long OTHER_BLOCKS = 256L << 20;
@@ -53,7 +67,10 @@ final class QemuSnapshot implements Vm.Snapshot {
     private final int pipe;
     private final int wake;
     private final FileChannel ram;
+    private final QmpClient.Call migrate;
     private final CompletableFuture<Long> armed = new CompletableFuture<>();
+    private final CountDownLatch flowing = new CountDownLatch(1);
+    private final CountDownLatch writing = new CountDownLatch(1);
     private final CompletableFuture<Void> disks = new CompletableFuture<>();
     private final CompletableFuture<Void> written = new CompletableFuture<>();
     private final Thread reader;
@@ -66,7 +83,9 @@ final class QemuSnapshot implements Vm.Snapshot {
     private boolean closed;
 
     private QemuSnapshot(
-            QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner, int pipe, int wake, FileChannel ram) {
+            QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner, int pipe, int wake, FileChannel ram)
+            throws AgentException {
+        this.migrate = vm.qmp().call("migrate", QmpClient.arguments().put("uri", "fd:" + FD_NAME));
         this.vm = vm;
         this.image = image;
         this.stage = new Stage(pool);
@@ -102,7 +121,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                             QmpClient.arguments().put("max-bandwidth", MAX_BANDWIDTH),
                             vm.settings().commandLimit());
             pool.warm(WARM_SEGMENTS);
-            pipe = pipe();
+            pipe = Native.pipe(PIPE_WAITING);
             wake = Native.eventfd();
             vm.qmp().passFd(pipe[1], FD_NAME, vm.settings().commandLimit());
             var snapshot = new QemuSnapshot(vm, image, pool, cloner, pipe[0], wake, ram);
@@ -128,14 +147,6 @@ final class QemuSnapshot implements Vm.Snapshot {
         }
     }
 
-    private static int[] pipe() throws IOException {
-        try {
-            return Native.pipe(PIPE_BYTES);
-        } catch (IOException e) {
-            return Native.pipe(PIPE_DEFAULT); // the limit of pipes' sizes is reached: only slower
-        }
-    }
-
     @Override
     public void begin() throws AgentException {
         synchronized (this) {
@@ -145,14 +156,12 @@ final class QemuSnapshot implements Vm.Snapshot {
             begun = true;
             migrationEnd = vm.expectMigrationEnd();
         }
-        var unused = vm.qmp()
-                .send("migrate", QmpClient.arguments().put("uri", "fd:" + FD_NAME), -1)
-                .whenComplete((answer, e) -> {
-                    if (e != null) {
-                        armed.completeExceptionally(e);
-                        stage.end(e instanceof IOException io ? io : new IOException(e));
-                    }
-                });
+        var unused = vm.qmp().send(migrate).whenComplete((answer, e) -> {
+            if (e != null) {
+                armed.completeExceptionally(e);
+                stage.end(e instanceof IOException io ? io : new IOException(e));
+            }
+        });
         if (vm.vmRecord().disks().stream().noneMatch(QemuSnapshot::scratch)) {
             disks.complete(null);
             return;
@@ -187,6 +196,7 @@ final class QemuSnapshot implements Vm.Snapshot {
     @Override
     public void awaitComplete(Duration limit) throws AgentException {
         long deadline = System.nanoTime() + limit.toNanos();
+        writeBehind();
         await(written, limit, "complete");
         String end = await(
                 migrationEnd, Duration.ofNanos(Math.max(0, deadline - System.nanoTime())), "reported as completed");
@@ -243,18 +253,11 @@ final class QemuSnapshot implements Vm.Snapshot {
 
     private void read() {
         IOException failure = null;
+        Native.hurry();
         try {
-            StagePool.Segment s = null;
-            while (NativeBuffers.awaitReadable(pipe, wake)) {
-                s = stage.room(s);
-                if (s == null) {
-                    break;
-                }
-                int n = (int) Native.read(pipe, s.address + s.filled, StagePool.SEGMENT - s.filled, -1);
-                if (n == 0) {
-                    break;
-                }
-                stage.filled(s, n);
+            if (taste()) {
+                int ignored = Native.lib().hf_pipe_size(pipe, PIPE_FLOWING); // refused: only slower
+                swallow();
             }
         } catch (IOException e) {
             failure = e;
@@ -268,12 +271,80 @@ final class QemuSnapshot implements Vm.Snapshot {
         }
     }
 
+    /** Reads until the snapshot is armed, and little more; then waits. False when the stream has ended. */
+    private boolean taste() throws IOException, InterruptedException {
+        for (int left = TASTE; left > 0 && !armed.isDone(); ) {
+            int n = take(left);
+            if (n == 0) {
+                return false;
+            }
+            left -= n;
+        }
+        flowing.await();
+        return true;
+    }
+
+    /**
+     * Reads all. A QEMU's snapshot thread takes all the processor time that it gets as long as its stream moves, and a guest that
+     * waits for a page waits for that thread: where more streams flow than there is room for, each is taken at a pace.
+     */
+    private void swallow() throws IOException, InterruptedException {
+        AtomicInteger streams = stage.pool().streams();
+        streams.incrementAndGet();
+        try {
+            int room = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
+            for (int n = 1; n > 0; ) {
+                int beside = streams.get() - room;
+                n = take(beside > 0 ? SIP : StagePool.SEGMENT);
+                if (beside > 0) {
+                    LockSupport.parkNanos(beside * PACE_NANOS);
+                }
+            }
+        } finally {
+            streams.decrementAndGet();
+        }
+    }
+
+    /** Reads once; 0 at the end of the stream or when given up. */
+    private int take(int most) throws IOException, InterruptedException {
+        if (!NativeBuffers.awaitReadable(pipe, wake) || stage.room() == null) {
+            return 0;
+        }
+        int n = (int) Native.read(pipe, stage.roomAddress(), Math.min(most, stage.roomBytes()), -1);
+        if (n > 0) {
+            stage.filled(n);
+        }
+        return n;
+    }
+
+    /**
+     * The VM is about to run: the stream must move from now on, because QEMU writes to guest memory itself when it runs a VM and stands
+     * while the stream does. Idempotent, never waits.
+     */
+    void flow() {
+        flowing.countDown();
+    }
+
+    @Override
+    public void writeBehind() {
+        flowing.countDown();
+        writing.countDown();
+    }
+
     private void write() {
         var pages = new RamWriter(ram, () -> armed.complete(Native.micros()));
         var parser = new StreamParser(pages, vm.vmRecord().spec().memoryBytes() + OTHER_BLOCKS);
         try {
+            Native.hurry();
+            boolean behind = false;
             for (ByteBuffer b = stage.next(); b != null; b = stage.next()) {
                 parser.feed(b);
+                if (armed.isDone() && !behind) {
+                    writing.await();
+                    Native.yieldToOthers();
+                    stage.awaitHalfFullOrEnd();
+                    behind = true;
+                }
             }
             DevicesFile devices = pages.finish(parser.end());
             disks.get();
@@ -298,6 +369,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             fail(e);
         } finally {
             closeQuietly(ram);
+            writeBehind();
             stage.giveUp(); // a reader that still works has nothing to read for
             try {
                 Native.signal(wake);
@@ -330,11 +402,13 @@ final class QemuSnapshot implements Vm.Snapshot {
                 return;
             }
             closed = true;
+            vm.snapshotClosed(this);
             cancel = begun && !complete;
             unused = !begun;
         }
         disks.completeExceptionally(new IOException("the snapshot was given up"));
         stage.giveUp();
+        writeBehind();
         try {
             if (unused) {
                 vm.qmp()

@@ -14,8 +14,10 @@ import io.holdfast.schemas.event.VmState;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
 import org.jboss.logging.Logger;
 
@@ -29,6 +31,8 @@ final class QemuVm implements Vm {
     private static final Logger LOG = Logger.getLogger(QemuVm.class);
     private static final Set<String> ENDED = Set.of("completed", "failed", "cancelled");
     private static final int KILL_MILLIS = 30_000;
+    private static final String STOP = "stop";
+    private static final String CONT = "cont";
 
     private final VmRecord vmRecord;
     private final Path folder;
@@ -45,6 +49,9 @@ final class QemuVm implements Vm {
     private volatile boolean detached;
     private volatile boolean qmpGone;
     private volatile CompletableFuture<QmpClient.Answer> stopping;
+    private volatile CompletableFuture<QmpClient.Answer> starting;
+    private volatile QemuSnapshot snapshot;
+    private final Map<String, QmpClient.Call> readyCalls = new ConcurrentHashMap<>();
     private volatile CompletableFuture<String> migrationEnd = new CompletableFuture<>();
 
     // Guarded by this.
@@ -217,7 +224,7 @@ final class QemuVm implements Vm {
 
     @Override
     public void beginStop() throws AgentException {
-        stopping = qmp().send("stop", null, -1);
+        stopping = qmp().send(ready(STOP));
     }
 
     @Override
@@ -236,18 +243,45 @@ final class QemuVm implements Vm {
     }
 
     @Override
-    public void cont(Duration limit) throws AgentException {
+    public void beginCont() throws AgentException {
+        QemuSnapshot open = snapshot;
+        if (open != null) {
+            open.flow();
+        }
+        starting = qmp().send(ready(CONT));
+    }
+
+    @Override
+    public long awaitRunning(Duration limit) throws AgentException {
+        CompletableFuture<QmpClient.Answer> answer = starting;
+        if (answer == null) {
+            throw new IllegalStateException("cont was not begun");
+        }
         try {
-            qmp().execute("cont", null, limit);
             // The RESUME event comes before the answer; a VM that has ended at once must stay dead.
+            return QmpClient.await(answer, limit, "cont").micros();
         } catch (QmpException e) {
             throw failure("running " + name() + " failed: " + e.getMessage(), e);
         }
     }
 
+    /** What a cut says to QEMU is written before it. */
+    private QmpClient.Call ready(String command) throws AgentException {
+        QmpClient.Call call = readyCalls.remove(command);
+        return call != null ? call : qmp().call(command, null);
+    }
+
+    private void makeReady() throws AgentException {
+        readyCalls.put(STOP, qmp().call(STOP, null));
+        readyCalls.put(CONT, qmp().call(CONT, null));
+    }
+
     @Override
     public Snapshot prepareSnapshot(Image image) throws AgentException {
-        return QemuSnapshot.prepare(this, ImageFolder.of(image), stage, cloner);
+        makeReady();
+        QemuSnapshot prepared = QemuSnapshot.prepare(this, ImageFolder.of(image), stage, cloner);
+        snapshot = prepared;
+        return prepared;
     }
 
     @Override
@@ -292,6 +326,13 @@ final class QemuVm implements Vm {
     }
 
     // For this package.
+
+    /** The snapshot needs nothing more of this VM. */
+    void snapshotClosed(QemuSnapshot of) {
+        if (snapshot == of) {
+            snapshot = null;
+        }
+    }
 
     QmpClient qmp() throws AgentException {
         QmpClient q = qmp;

@@ -15,6 +15,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import org.jboss.logging.Logger;
 
@@ -42,9 +43,13 @@ final class QmpClient implements AutoCloseable {
     // Guarded by this.
     private final Queue<Pending> pending = new ArrayDeque<>();
     private boolean closed;
-    private long nextId;
+
+    private final AtomicLong nextId = new AtomicLong();
 
     private record Pending(String id, String command, CompletableFuture<Answer> answer) {}
+
+    /** A command that is ready to be sent. */
+    record Call(Pending pending, byte[] bytes) {}
 
     /**
      * An answer.
@@ -110,31 +115,46 @@ final class QmpClient implements AutoCloseable {
 
     /** Sends a command, with a descriptor unless it is -1; does not wait. Failures come with the future. */
     CompletableFuture<Answer> send(String command, ObjectNode arguments, int fd) {
-        var answer = new CompletableFuture<Answer>();
+        return send(call(command, arguments), fd);
+    }
+
+    /** A command made ready: sending it makes no objects and writes no JSON. Used once. */
+    Call call(String command, ObjectNode arguments) {
         ObjectNode line = EventCodec.json().createObjectNode();
         line.put("execute", command);
         if (arguments != null) {
             line.set("arguments", arguments);
         }
+        String id = Long.toString(nextId.getAndIncrement());
+        line.put("id", id);
+        return new Call(
+                new Pending(id, command, new CompletableFuture<>()), (line + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Sends a command that was made ready; does not wait. Failures come with the future. */
+    CompletableFuture<Answer> send(Call call) {
+        return send(call, -1);
+    }
+
+    private CompletableFuture<Answer> send(Call call, int fd) {
+        Pending p = call.pending();
+        CompletableFuture<Answer> answer = p.answer();
         synchronized (this) {
             if (closed) {
-                answer.completeExceptionally(gone(command));
+                answer.completeExceptionally(gone(p.command()));
                 return answer;
             }
-            String id = Long.toString(nextId++);
-            line.put("id", id);
-            pending.add(new Pending(id, command, answer));
-            byte[] bytes = (line + "\n").getBytes(StandardCharsets.UTF_8);
+            pending.add(p);
             try {
                 if (fd >= 0) {
-                    Native.sendWithFd(socket, bytes, fd, WRITE_MILLIS);
+                    Native.sendWithFd(socket, call.bytes(), fd, WRITE_MILLIS);
                 } else {
-                    Native.write(socket, bytes, WRITE_MILLIS);
+                    Native.write(socket, call.bytes(), WRITE_MILLIS);
                 }
             } catch (IOException e) {
-                pending.removeIf(p -> p.id().equals(id));
+                boolean ignored = pending.remove(p);
                 answer.completeExceptionally(
-                        new QmpException(QmpException.Kind.CLOSED, command + ": " + e.getMessage()));
+                        new QmpException(QmpException.Kind.CLOSED, p.command() + ": " + e.getMessage()));
             }
         }
         return answer;
@@ -164,6 +184,7 @@ final class QmpClient implements AutoCloseable {
 
     private void read() {
         String why = "end of stream";
+        Native.hurry();
         try {
             var buffer = ByteBuffer.allocateDirect(BUFFER);
             long address = NativeBuffers.address(buffer);

@@ -7,7 +7,13 @@ import java.util.Deque;
 
 /** The bytes of one stream between its reader and its writer. One reader thread, one writer thread; any thread may give up. */
 final class Stage {
+    private static final long LOOK_MILLIS = 20;
+
     private final StagePool pool;
+
+    // The reader's own.
+    private StagePool.Segment current;
+    private int room;
 
     // Guarded by this.
     private final Deque<StagePool.Segment> queue = new ArrayDeque<>();
@@ -20,24 +26,59 @@ final class Stage {
         this.pool = pool;
     }
 
-    /** Reader: a segment with room, or null when given up. */
-    StagePool.Segment room(StagePool.Segment current) throws InterruptedException {
-        if (current != null && current.filled < StagePool.SEGMENT) {
-            return isGivenUp() ? null : current;
-        }
-        StagePool.Segment next = pool.take(this::isGivenUp);
-        if (next != null) {
+    /**
+     * Reader: a segment with room, or null when given up. It is the reader's until {@link #filled} has made it full: then the writer may
+     * give it back at any moment, and another stage's reader may have it.
+     */
+    StagePool.Segment room() throws InterruptedException {
+        if (current == null) {
+            StagePool.Segment next = pool.take(this::isGivenUp);
+            if (next == null) {
+                return null;
+            }
+            current = next;
+            room = StagePool.SEGMENT;
             synchronized (this) {
                 queue.add(next); // when given up meanwhile, release() gives it back
             }
         }
-        return next;
+        return isGivenUp() ? null : current;
+    }
+
+    /** Reader: how many bytes the segment that {@link #room()} gave still takes. */
+    int roomBytes() {
+        return room;
+    }
+
+    /** Reader: where in memory they go. */
+    long roomAddress() {
+        return current.address + StagePool.SEGMENT - room;
     }
 
     /** Reader: more bytes are in the segment. */
-    synchronized void filled(StagePool.Segment s, int bytes) {
-        s.filled += bytes;
-        notifyAll();
+    void filled(int bytes) {
+        StagePool.Segment s = current;
+        room -= bytes;
+        if (room == 0) {
+            current = null;
+        }
+        synchronized (this) {
+            s.filled += bytes;
+            notifyAll();
+        }
+    }
+
+    StagePool pool() {
+        return pool;
+    }
+
+    /** Writer: waits until the host's stage is half full, the stream has ended, or it was given up. */
+    void awaitHalfFullOrEnd() throws InterruptedException {
+        synchronized (this) {
+            while (!ended && !givenUp && !pool.halfFull()) {
+                wait(LOOK_MILLIS); // another stream may fill the pool
+            }
+        }
     }
 
     /** Reader: the stream has ended, with a failure or null. */

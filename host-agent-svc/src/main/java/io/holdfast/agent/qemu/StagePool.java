@@ -3,6 +3,7 @@ package io.holdfast.agent.qemu;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import org.jboss.logging.Logger;
 
@@ -15,6 +16,7 @@ final class StagePool {
     static final int SEGMENT = 2 << 20;
 
     private final int limit;
+    private final AtomicInteger streams = new AtomicInteger();
 
     // Guarded by this.
     private final Deque<Segment> free = new ArrayDeque<>();
@@ -95,6 +97,16 @@ final class StagePool {
     /** Lets waiting takers look whether they are given up. */
     synchronized void wakeAll() {
         notifyAll();
+    }
+
+    /** Streams of this host that flow now; whoever reads one adds itself and takes itself off. */
+    AtomicInteger streams() {
+        return streams;
+    }
+
+    /** Whether half of the memory is in use: it is time to write. */
+    synchronized boolean halfFull() {
+        return made - free.size() >= Math.max(1, limit / 2);
     }
 
     /** Segments in use. For tests. */

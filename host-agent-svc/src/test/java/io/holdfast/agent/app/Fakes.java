@@ -135,9 +135,14 @@ public final class Fakes {
         }
 
         @Override
-        public void cont(Duration limit) throws AgentException {
+        public void beginCont() throws AgentException {
             step("cont " + name);
             state = "running";
+        }
+
+        @Override
+        public long awaitRunning(Duration limit) {
+            return 1;
         }
 
         @Override
@@ -186,6 +191,9 @@ public final class Fakes {
         public long awaitArmed(Duration limit) {
             return 2;
         }
+
+        @Override
+        public void writeBehind() {}
 
         @Override
         public void awaitComplete(Duration limit) throws AgentException {
@@ -316,7 +324,7 @@ public final class Fakes {
                         cuts.add(new CutFigures.VmCut(p.vm().name(), 1, 2, 3, 2, List.of()));
                         frames.put(new NicId(p.vm().name(), 0), List.of(new Frame(1, new byte[60])));
                     }
-                    return new Result(new CutFigures.HostCut("h1", 1, 2, 3, 4, 5, 6, 7, 8, cuts), frames);
+                    return new Result(new CutFigures.HostCut("h1", 1, 2, 3, 4, 5, 6, 7, 8, cuts, List.of()), frames);
                 }
 
                 @Override

@@ -226,6 +226,9 @@ class CutIT {
         }
 
         @Override
+        public void writeBehind() {}
+
+        @Override
         public void awaitComplete(Duration limit) {}
 
         @Override

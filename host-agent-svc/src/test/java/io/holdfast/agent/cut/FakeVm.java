@@ -141,13 +141,21 @@ final class FakeVm implements Vm, Vm.Snapshot, AutoCloseable {
     }
 
     @Override
-    public void cont(Duration limit) {
+    public void beginCont() {
         synchronized (lock) {
             conts++;
             stopped = false;
             lock.notifyAll();
         }
     }
+
+    @Override
+    public long awaitRunning(Duration limit) {
+        return Native.micros();
+    }
+
+    @Override
+    public void writeBehind() {}
 
     @Override
     public Snapshot prepareSnapshot(Image image) {

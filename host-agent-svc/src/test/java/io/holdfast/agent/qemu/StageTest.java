@@ -14,21 +14,56 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(value = 30, unit = TimeUnit.SECONDS)
 class StageTest {
     private static void put(Stage stage, StagePool.Segment s, int value, int n) {
+        int from = (int) (stage.roomAddress() - s.address);
         for (int i = 0; i < n; i++) {
-            s.buffer.put(s.filled + i, (byte) value);
+            s.buffer.put(from + i, (byte) value);
         }
-        stage.filled(s, n);
+        stage.filled(n);
+    }
+
+    @Test
+    void givenAFullSegmentThatTheWriterGaveBackWhenAnotherStreamHasItThenTheFirstReaderTakesADifferentOne()
+            throws Exception {
+        // Given: one reader has filled a segment, its writer has taken all of it and given it back
+        var pool = new StagePool(2L * StagePool.SEGMENT);
+        var first = new Stage(pool);
+        var second = new Stage(pool);
+        StagePool.Segment s = first.room();
+        put(first, s, 1, StagePool.SEGMENT);
+        assertThat(first.next().remaining()).isEqualTo(StagePool.SEGMENT);
+        var writer = new CompletableFuture<ByteBuffer>();
+        Thread thread = Thread.ofPlatform().start(() -> {
+            try {
+                writer.complete(first.next());
+            } catch (IOException | InterruptedException e) {
+                writer.completeExceptionally(e);
+            }
+        });
+        await().until(() -> pool.inUse() == 0);
+        // When: another stream's reader gets that segment
+        StagePool.Segment reused = second.room();
+        assertThat(reused).isSameAs(s);
+        put(second, reused, 2, 10);
+        // Then
+        StagePool.Segment next = first.room();
+        assertThat(next).isNotSameAs(reused);
+        put(first, next, 1, 5);
+        assertThat(writer.get(10, TimeUnit.SECONDS).get(0)).isEqualTo((byte) 1);
+        thread.join();
+        ByteBuffer b = second.next();
+        assertThat(b.remaining()).isEqualTo(10);
+        assertThat(b.get(0)).isEqualTo((byte) 2);
     }
 
     @Test
     void givenBytesInPiecesWhenTakenThenTheyComeInOrderAndTheMemoryGoesBack() throws Exception {
         var pool = new StagePool(0);
         var stage = new Stage(pool);
-        StagePool.Segment s = stage.room(null);
+        StagePool.Segment s = stage.room();
         put(stage, s, 1, 10);
         assertThat(stage.next().remaining()).isEqualTo(10);
         put(stage, s, 2, StagePool.SEGMENT - 10);
-        StagePool.Segment second = stage.room(s);
+        StagePool.Segment second = stage.room();
         assertThat(second).isNotSameAs(s);
         put(stage, second, 3, 5);
         stage.end(null);
@@ -46,14 +81,14 @@ class StageTest {
     void givenAllMemoryInUseWhenGivenUpThenTheWaitingReaderEnds() throws Exception {
         var pool = new StagePool(0);
         var stage = new Stage(pool);
-        StagePool.Segment a = stage.room(null);
+        StagePool.Segment a = stage.room();
         put(stage, a, 1, StagePool.SEGMENT);
-        StagePool.Segment b = stage.room(a);
+        StagePool.Segment b = stage.room();
         put(stage, b, 1, StagePool.SEGMENT);
         var waiting = new CompletableFuture<StagePool.Segment>();
         Thread reader = Thread.ofPlatform().start(() -> {
             try {
-                waiting.complete(stage.room(b));
+                waiting.complete(stage.room());
             } catch (InterruptedException e) {
                 waiting.completeExceptionally(e);
             }
@@ -72,7 +107,7 @@ class StageTest {
     @Test
     void givenAFailedReaderWhenDrainedThenTheWriterGetsItsFailure() throws Exception {
         var stage = new Stage(new StagePool(0));
-        StagePool.Segment s = stage.room(null);
+        StagePool.Segment s = stage.room();
         put(stage, s, 1, 3);
         stage.end(new IOException("broken pipe"));
 

@@ -42,6 +42,23 @@ final class PlainQemu implements AutoCloseable {
      */
     static PlainQemu start(
             Path folder, String name, String accelerator, String memory, Path guest, String cmdline, Path incoming) {
+        return start(folder, name, accelerator, memory, false, guest, cmdline, incoming);
+    }
+
+    /**
+     * Starts a VM.
+     *
+     * @param huge whether RAM is huge pages
+     */
+    static PlainQemu start(
+            Path folder,
+            String name,
+            String accelerator,
+            String memory,
+            boolean huge,
+            Path guest,
+            String cmdline,
+            Path incoming) {
         try {
             Files.createDirectories(folder);
             Path socket = folder.resolve(name + ".qmp");
@@ -58,7 +75,9 @@ final class PlainQemu implements AutoCloseable {
                     "-m",
                     mem,
                     "-object",
-                    "memory-backend-ram,id=ram0,size=" + mem,
+                    huge
+                            ? "memory-backend-memfd,id=ram0,hugetlb=on,hugetlbsize=2M,share=off,prealloc=on,size=" + mem
+                            : "memory-backend-ram,id=ram0,size=" + mem,
                     "-nodefaults",
                     "-no-user-config",
                     "-display",

@@ -237,6 +237,9 @@ final class Commands {
         @Parameters(paramLabel = "CHECKPOINT")
         private String id;
 
+        @Option(names = "--trace", description = "Show each step of the cut on every host, in microseconds.")
+        private boolean trace;
+
         @Override
         public Integer call() {
             Main main = parent.main();
@@ -259,6 +262,10 @@ final class Commands {
             out.println();
             Figures.hosts(c.manifest().cut(), out);
             out.println();
+            if (trace) {
+                Figures.trace(c.manifest().cut(), out);
+                out.println();
+            }
             Table t = new Table("VM", "MEMORY", "MACHINE", "CPU", "ACCELERATOR", "HUGE PAGES", "QEMU", "MANIFEST");
             c.manifest().machines().forEach(m -> {
                 var vm = c.manifest().layout().spec().vm(m.vm());

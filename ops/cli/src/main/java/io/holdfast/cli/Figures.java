@@ -3,6 +3,7 @@ package io.holdfast.cli;
 import io.holdfast.schemas.event.CutFigures;
 import java.io.PrintStream;
 import java.util.Comparator;
+import java.util.List;
 
 /** Tables of what a cut took and saw. */
 public final class Figures {
@@ -72,6 +73,33 @@ public final class Figures {
         t.print(out);
         out.println(
                 "times are since the host's gates closed, but STARTED LATE: since the time that the cut was asked for");
+    }
+
+    /** What happened at which microsecond on which host, in order by the hosts' clocks. */
+    public static void trace(CutFigures cut, PrintStream out) {
+        record Line(String host, CutFigures.TraceStep step) {}
+        List<Line> lines = cut.hosts().stream()
+                .flatMap(h -> h.trace().stream().map(s -> new Line(h.host(), s)))
+                .sorted(Comparator.comparingLong(l -> l.step().micros()))
+                .toList();
+        if (lines.isEmpty()) {
+            out.println("no trace was kept");
+            return;
+        }
+        long zero = cut.hosts().stream()
+                .mapToLong(CutFigures.HostCut::startMicros)
+                .min()
+                .orElse(0);
+        Table t = new Table("MICROSECONDS", "HOST", "STEP", "VM", "SEGMENT", "FROM HOST");
+        lines.forEach(l -> t.row(
+                l.step().micros() - zero,
+                l.host(),
+                l.step().step().name().replace('_', ' '),
+                l.step().vm(),
+                l.step().segment(),
+                l.step().peer()));
+        t.print(out);
+        out.println("microseconds since the time that the cut was asked for, by each host's own clock");
     }
 
     /** Whether entered = delivered + held + dropped for every NIC. */

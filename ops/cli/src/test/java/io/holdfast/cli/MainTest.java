@@ -238,7 +238,8 @@ class MainTest {
                 50,
                 60,
                 70,
-                List.of(new CutFigures.VmCut("a", 30, 50, 70, 41_000, List.of(nic))))));
+                List.of(new CutFigures.VmCut("a", 30, 50, 70, 41_000, List.of(nic))),
+                List.of())));
         // When
         Figures.vms(cut, stream(out));
         // Then

@@ -11,6 +11,12 @@ public interface Stack extends AutoCloseable {
     /** Starts the agent of a host again and waits until it is ready. */
     void startAgent(String host);
 
+    /** Stops a process of the stack with SIGSTOP, such as {@code kafka}: it answers nothing until {@link #thaw}. */
+    void freeze(String process);
+
+    /** Lets a process run on that {@link #freeze} has stopped. */
+    void thaw(String process);
+
     /** Takes down what was started here; nothing when the stack was up before. */
     @Override
     void close();

@@ -147,6 +147,16 @@ public final class Stacks {
         }
 
         @Override
+        public void freeze(String process) {
+            stack.process(process).orElseThrow().signal("STOP");
+        }
+
+        @Override
+        public void thaw(String process) {
+            stack.process(process).orElseThrow().signal("CONT");
+        }
+
+        @Override
         public synchronized void close() {
             if (mine && !closed) {
                 closed = true;

@@ -24,6 +24,7 @@ public record CutFigures(List<HostCut> hosts) {
      * @param armedMicros all snapshots armed
      * @param capturedMicros every peer's captured cookie came
      * @param runningMicros all VMs run again
+     * @param trace what happened when, in the order in which the agent saw it; empty if it was not kept
      */
     public record HostCut(
             String host,
@@ -35,10 +36,59 @@ public record CutFigures(List<HostCut> hosts) {
             long armedMicros,
             long capturedMicros,
             long runningMicros,
-            List<VmCut> vms) {
+            List<VmCut> vms,
+            List<TraceStep> trace) {
         public HostCut {
             vms = List.copyOf(vms);
+            trace = trace == null ? List.of() : List.copyOf(trace);
         }
+
+        /** How much later (earlier if negative) than asked for the gates were closed, microseconds. */
+        public long lateMicros() {
+            return gatesClosedMicros - startMicros;
+        }
+    }
+
+    /**
+     * A step of a cut.
+     *
+     * @param micros microseconds since the epoch on the host's clock
+     * @param vm the VM that it is about, or null
+     * @param segment the segment that a cookie went over, or null
+     * @param peer the host that a cookie came from, or null
+     */
+    public record TraceStep(long micros, Step step, String vm, String segment, String peer) {}
+
+    /** What a {@link TraceStep} is about. */
+    public enum Step {
+        /** The gates of all NICs are closed. */
+        gates_closed,
+        /** QEMU has read every frame that passed. */
+        delivered,
+        /** {@code stop} is on its way to QEMU. */
+        stop_sent,
+        /** QEMU has answered {@code stop}. */
+        stopped,
+        /** A cookie <em>stopped</em> is sent over every segment. */
+        stopped_said,
+        /** The first cookie <em>stopped</em> of a host (also our own) has come on a segment. */
+        stopped_heard,
+        /** Every channel into this host is complete, the settle time included. */
+        channels,
+        /** {@code migrate} is on its way to QEMU. */
+        snapshot_begun,
+        /** Device state is saved and RAM is write-protected: seen by the first RAM record. */
+        armed,
+        /** A cookie <em>captured</em> is sent over every segment. */
+        captured_said,
+        /** The first cookie <em>captured</em> of a host has come on a segment. */
+        captured_heard,
+        /** {@code cont} is on its way to QEMU. */
+        cont_sent,
+        /** QEMU has answered {@code cont}. */
+        running,
+        /** Held frames are given back, the gates of all NICs are open. */
+        gates_open
     }
 
     /**
