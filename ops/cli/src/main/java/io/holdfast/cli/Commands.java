@@ -16,10 +16,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -275,7 +277,7 @@ final class Commands {
                         vm.machine(),
                         vm.cpu(),
                         m.accelerator(),
-                        m.hugepages(),
+                        m.hugepages() ? "yes" : "no",
                         m.qemu(),
                         c.manifest().vms().stream()
                                 .filter(a -> a.vm().equals(m.vm()))
@@ -438,6 +440,18 @@ final class Commands {
                                 : h.storage().bucket() + (h.storage().reachable() ? "" : " (unreachable)"));
             });
             t.print(main.out());
+            Map<String, List<String>> reasons = new TreeMap<>();
+            all.stream()
+                    .filter(h -> h.agent() != null && h.agent().acceleratorReason() != null)
+                    .forEach(h -> reasons.computeIfAbsent(
+                                    h.agent().accelerator() + " because: "
+                                            + h.agent().acceleratorReason(),
+                                    r -> new ArrayList<>())
+                            .add(h.host()));
+            reasons.forEach((reason, hosts) -> {
+                hosts.sort(null);
+                main.out().println(String.join(", ", hosts) + ": " + reason);
+            });
             return 0;
         }
     }
@@ -526,7 +540,8 @@ final class Commands {
 
     @Command(
             name = "watch",
-            description = "Shows public events as they come: of all, of an instance, or of an operation until it ends.",
+            description =
+                    "Shows public events, the latest and then as they come: of all, of an instance, or of an operation until it ends.",
             mixinStandardHelpOptions = true)
     static final class Watch implements Callable<Integer> {
         @ParentCommand

@@ -39,7 +39,7 @@ import picocli.CommandLine.Spec;
             " 2:wrong usage",
             " 3:the request was rejected, nothing was changed",
             " 4:no coordinator answers",
-            " 5:there is no such instance, checkpoint, operation or file",
+            " 5:there is no such instance, checkpoint, operation or file to show or read",
             " 6:it did not end in the time given",
             "70:an error of Holdfast itself"
         },

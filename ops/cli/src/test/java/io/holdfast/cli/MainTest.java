@@ -5,11 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.sun.net.httpserver.HttpServer;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.Heartbeat;
 import io.holdfast.schemas.event.OperationKind;
 import io.holdfast.schemas.event.Problem;
 import io.holdfast.schemas.spec.NetworkSpec;
 import io.holdfast.schemas.spec.SpecReader;
 import io.holdfast.schemas.view.ErrorView;
+import io.holdfast.schemas.view.HostView;
 import io.holdfast.schemas.view.InstanceView;
 import io.holdfast.schemas.view.OperationView;
 import io.holdfast.schemas.view.RequestAccepted;
@@ -282,6 +284,36 @@ class MainTest {
         // Then
         assertThat(spec.vms()).hasSize(3);
         assertThat(spec.vm("a").initrd()).isEqualTo("/guest/initrd.gz");
+    }
+
+    @Test
+    void theReadmesSpecIsValid() throws Exception {
+        // Given
+        String readme = Files.readString(Path.of("../../README.md"));
+        int start = readme.indexOf("```yaml\n") + 8;
+        String text = readme.substring(start, readme.indexOf("```", start)).replace("${HOLDFAST_GUEST}", "/guest");
+        // When
+        NetworkSpec spec = SpecReader.read(text);
+        // Then
+        assertThat(spec.name()).isEqualTo("lab");
+        assertThat(spec.vm("left").kernel()).isEqualTo("/guest/vmlinuz");
+    }
+
+    @Test
+    void hostsSaysWhyAnAcceleratorIsUsed() throws IOException {
+        // Given
+        answer("GET /api/v1/hosts", 200, List.of(host("h2"), host("h1")));
+        // When
+        int status = run("hosts");
+        // Then
+        assertThat(status).isZero();
+        assertThat(out().lines()).hasSize(4).last().isEqualTo("h1, h2: tcg because: /dev/kvm cannot be opened");
+    }
+
+    private static HostView host(String name) {
+        var agent = new Heartbeat.Agent(
+                name, "10.0.0.1", "1", "10.0.2", "tcg", "/dev/kvm cannot be opened", 2, 1, 1, 0, 1, List.of());
+        return new HostView(name, "partly", true, false, Instant.EPOCH, null, agent, null);
     }
 
     @Test

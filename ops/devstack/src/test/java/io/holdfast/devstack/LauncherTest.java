@@ -196,6 +196,33 @@ class LauncherTest {
                 .contains("6.1");
     }
 
+    @ParameterizedTest
+    @CsvSource({"demo,--help", "up,-h", "test,--help", "down,--help"})
+    void askedForHelpItGivesHelpAndDoesNothing(String command, String option) throws Exception {
+        Result result =
+                run("prepare() { echo prepared; }; command_build() { echo built; }; command_test() { echo tested; }; "
+                        + "run_java() { echo ran; }; main " + command + " " + option);
+
+        assertThat(result.status()).isZero();
+        assertThat(result.output())
+                .startsWith("usage: ./holdfast COMMAND")
+                .doesNotContain("prepared", "built", "tested", "ran");
+    }
+
+    @Test
+    void aStackComesUpWithTheGuestAndWithoutItToo() throws Exception {
+        String stubs = "prepare() { :; }; run_java() { echo up; }; ";
+
+        Result with = run(stubs + "build_guest() { echo guest; }; main up");
+        Result without = run(stubs + "build_guest() { echo no network; exit 1; }; main up");
+
+        assertThat(with.output()).isEqualTo("guest\nup");
+        assertThat(without.status()).isZero();
+        assertThat(without.output())
+                .startsWith("no network\nnote: no guest was built")
+                .endsWith("up");
+    }
+
     private record Result(int status, String output) {}
 
     private Result run(String script) throws IOException, InterruptedException {
