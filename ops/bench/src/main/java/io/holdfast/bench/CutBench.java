@@ -3,7 +3,6 @@ package io.holdfast.bench;
 import io.holdfast.cli.Api;
 import io.holdfast.cli.Figures;
 import io.holdfast.cli.Table;
-import io.holdfast.cli.Text;
 import io.holdfast.e2e.Await;
 import io.holdfast.e2e.Console;
 import io.holdfast.e2e.Damage;
@@ -553,17 +552,13 @@ final class CutBench {
         for (String what : s.names()) {
             t.row(
                     what,
-                    number(s.median(what)),
-                    number(s.quantile(what, 0.9)),
-                    number(s.quantile(what, 0)),
-                    number(s.quantile(what, 1)));
+                    Results.number(s.median(what)),
+                    Results.number(s.quantile(what, 0.9)),
+                    Results.number(s.quantile(what, 0)),
+                    Results.number(s.quantile(what, 1)));
         }
         t.print(out);
         out.println();
-    }
-
-    private static String number(double v) {
-        return "%.1f".formatted(v);
     }
 
     private void summary(List<Case> cases) {
@@ -582,35 +577,19 @@ final class CutBench {
             Samples s = results.get(c.name());
             t.row(
                     c.name(),
-                    number(s.median("pause ms")),
-                    number(s.median("stop ms")),
-                    number(s.median("arm ms")),
-                    number(s.median("cont ms")),
-                    number(s.median("holdfast ms")),
-                    c.vms() == 1 ? number(s.median("guest gap ms")) : null,
-                    number(s.median("capture MiB/s")),
-                    c.peer() ? number(s.median("QEMU save pause ms")) : null,
-                    c.peer() ? number(s.median("QEMU save MiB/s")) : null);
+                    Results.number(s.median("pause ms")),
+                    Results.number(s.median("stop ms")),
+                    Results.number(s.median("arm ms")),
+                    Results.number(s.median("cont ms")),
+                    Results.number(s.median("holdfast ms")),
+                    c.vms() == 1 ? Results.number(s.median("guest gap ms")) : null,
+                    Results.number(s.median("capture MiB/s")),
+                    c.peer() ? Results.number(s.median("QEMU save pause ms")) : null,
+                    c.peer() ? Results.number(s.median("QEMU save MiB/s")) : null);
         }
         t.print(out);
         out.println("accelerator " + accelerator);
         LIMITS.forEach(l -> out.println("- " + l));
-        Map<String, Object> all = new LinkedHashMap<>();
-        all.put("bench", "cut");
-        all.put("at", Text.time(Instant.now()));
-        all.put("processors", Runtime.getRuntime().availableProcessors());
-        all.put("runs", runs);
-        all.put("accelerator", accelerator);
-        all.put("limits", LIMITS);
-        Map<String, Object> figures = new LinkedHashMap<>();
-        results.forEach((k, v) -> figures.put(k, v.json()));
-        all.put("cases", figures);
-        try {
-            Files.writeString(
-                    json, Api.json().writerWithDefaultPrettyPrinter().writeValueAsString(all) + System.lineSeparator());
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        out.println("JSON: " + json.toAbsolutePath());
+        Results.write(out, json, "cut", Map.of("runs", runs, "accelerator", accelerator), LIMITS, results);
     }
 }

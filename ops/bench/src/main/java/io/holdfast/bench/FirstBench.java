@@ -2,7 +2,6 @@ package io.holdfast.bench;
 
 import io.holdfast.cli.Api;
 import io.holdfast.cli.Table;
-import io.holdfast.cli.Text;
 import io.holdfast.e2e.Await;
 import io.holdfast.e2e.Console;
 import io.holdfast.e2e.Damage;
@@ -56,7 +55,7 @@ final class FirstBench {
     private final String memory;
     private final int touch;
     private final Path json;
-    private final List<Map<String, Object>> results = new ArrayList<>();
+    private final Map<Integer, Samples> results = new TreeMap<>();
 
     private FirstBench(PrintStream out, int runs, String memory, int touch, Path json) {
         this.out = out;
@@ -99,7 +98,7 @@ final class FirstBench {
         private final RingWatch watch;
         private final int vms;
         private final String name;
-        private final Map<String, List<Double>> samples = new LinkedHashMap<>();
+        private final Samples samples = new Samples();
         private final List<PlainQemu> peers = new ArrayList<>();
         private final Path folder;
 
@@ -158,15 +157,7 @@ final class FirstBench {
                     p.toFile().delete();
                 }
             }
-            Map<String, Object> result = new LinkedHashMap<>();
-            result.put("vms", vms);
-            result.put("memory", memory);
-            result.put("runs", runs);
-            Map<String, Object> medians = new LinkedHashMap<>();
-            samples.forEach((k, v) -> medians.put(k, median(v)));
-            result.put("medians", medians);
-            result.put("samples", samples);
-            results.add(result);
+            results.put(vms, samples);
         }
 
         private boolean allFull() {
@@ -203,22 +194,22 @@ final class FirstBench {
                     .mapToLong(ArchiveFigures::durationMillis)
                     .max()
                     .orElse(0);
-            add("holdfast pause ms", cp.cut().longestPauseMicros() / 1000.0);
-            add("holdfast skew ms", cp.cut().skewMicros() / 1000.0);
-            add("holdfast data MiB", mib);
+            samples.add("holdfast pause ms", cp.cut().longestPauseMicros() / 1000.0);
+            samples.add("holdfast skew ms", cp.cut().skewMicros() / 1000.0);
+            samples.add("holdfast data MiB", mib);
             long write = o.phases().getOrDefault("write", 0L);
             if (write > 0) {
-                add("holdfast write MiB/s", mib * 1000 / write);
+                samples.add("holdfast write MiB/s", mib * 1000 / write);
             }
             if (archive > 0) {
-                add("holdfast archive MiB/s", mib * 1000 / archive);
+                samples.add("holdfast archive MiB/s", mib * 1000 / archive);
             }
-            add("holdfast checkpoint s", cp.durationMillis() / 1000.0);
+            samples.add("holdfast checkpoint s", cp.durationMillis() / 1000.0);
             // The longest gap that a guest felt afterwards, beside the pause itself (its clock stands while it is
             // stopped).
             Await.until("guests tell of the time of the cut", LONG, () -> watch.consoles(name).values().stream()
                     .noneMatch(c -> c.clock().isEmpty()));
-            add(
+            samples.add(
                     "holdfast guest gap ms",
                     watch.consoles(name).values().stream()
                                     .map(Console::clock)
@@ -243,11 +234,11 @@ final class FirstBench {
             peers.forEach(PlainQemu::awaitSaved);
             long saved = System.nanoTime();
             peers.forEach(p -> p.command("cont", "{}"));
-            add("QEMU save pause ms", (System.nanoTime() - start) / 1e6);
+            samples.add("QEMU save pause ms", (System.nanoTime() - start) / 1e6);
             for (int i = 0; i < vms; i++) {
                 bytes += image(i).toFile().length();
             }
-            add("QEMU save write MiB/s", bytes / 1048576.0 * 1e9 / (saved - stopped));
+            samples.add("QEMU save write MiB/s", bytes / 1048576.0 * 1e9 / (saved - stopped));
         }
 
         private Path image(int i) {
@@ -262,7 +253,8 @@ final class FirstBench {
                     LONG,
                     () -> api.instance(name).orElseThrow().state().equals("lost"));
             var done = completed(new Request.Restore(checkpoint, name, null, true), PublicEvent.RestoreCompleted.class);
-            add("holdfast restart s", (done.durationMillis() - done.phases().getOrDefault("clear", 0L)) / 1000.0);
+            samples.add(
+                    "holdfast restart s", (done.durationMillis() - done.phases().getOrDefault("clear", 0L)) / 1000.0);
             watch.awaitProgress(name, vms == 1 ? 0 : 2, vms == 1 ? 0 : 20, LONG);
         }
 
@@ -287,7 +279,7 @@ final class FirstBench {
                     throw new IllegalStateException("interrupted", e);
                 }
             }
-            add("QEMU load s", (System.nanoTime() - start) / 1e9);
+            samples.add("QEMU load s", (System.nanoTime() - start) / 1e9);
             peers.addAll(List.of(started));
         }
 
@@ -303,10 +295,6 @@ final class FirstBench {
             return name + "-" + Instant.now().toEpochMilli() + "-"
                     + events.seen().size();
         }
-
-        private void add(String what, double value) {
-            samples.computeIfAbsent(what, k -> new ArrayList<>()).add(value);
-        }
     }
 
     private static boolean printed(Path log, String text) {
@@ -318,44 +306,21 @@ final class FirstBench {
         }
     }
 
-    private static double median(List<Double> values) {
-        List<Double> sorted = values.stream().sorted().toList();
-        int n = sorted.size();
-        double m = n % 2 == 1 ? sorted.get(n / 2) : (sorted.get(n / 2 - 1) + sorted.get(n / 2)) / 2;
-        return Math.round(m * 100) / 100.0;
-    }
-
     private void print() {
-        List<String> what = new ArrayList<>();
-        results.forEach(r -> ((Map<?, ?>) r.get("medians")).keySet().forEach(k -> {
-            if (!what.contains(k.toString())) {
-                what.add(k.toString());
-            }
-        }));
         List<String> head = new ArrayList<>(List.of("MEDIAN OF " + runs));
-        results.forEach(r -> head.add(r.get("vms") + " VM"));
+        results.keySet().forEach(n -> head.add(n + " VM"));
         Table t = new Table(head.toArray(String[]::new));
-        for (String w : what) {
-            List<Object> row = new ArrayList<>(List.of(w));
-            results.forEach(r -> row.add(((Map<?, ?>) r.get("medians")).get(w)));
+        results.values().stream().flatMap(r -> r.names().stream()).distinct().forEach(what -> {
+            List<Object> row = new ArrayList<>(List.of(what));
+            results.values().forEach(r -> row.add(Results.number(r.median(what))));
             t.row(row.toArray());
-        }
+        });
         out.println();
         t.print(out);
         out.println();
         LIMITS.forEach(l -> out.println("- " + l));
-        Map<String, Object> all = new LinkedHashMap<>();
-        all.put("bench", "first");
-        all.put("at", Text.time(Instant.now()));
-        all.put("processors", Runtime.getRuntime().availableProcessors());
-        all.put("limits", LIMITS);
-        all.put("results", results);
-        try {
-            Files.writeString(
-                    json, Api.json().writerWithDefaultPrettyPrinter().writeValueAsString(all) + System.lineSeparator());
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        out.println("JSON: " + json.toAbsolutePath());
+        Map<String, Samples> cases = new LinkedHashMap<>();
+        results.forEach((n, r) -> cases.put(n + "vm", r));
+        Results.write(out, json, "first", Map.of("runs", runs, "memory", memory), LIMITS, cases);
     }
 }

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 /** The machine's pool of 2 MiB pages, made larger for a bench and given back as it was. Needs root. */
 final class HugePages implements AutoCloseable {
     private static final Path POOL = Path.of("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+    private static final Path FREE = Path.of("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
 
     private final long before;
 
@@ -16,27 +17,28 @@ final class HugePages implements AutoCloseable {
     }
 
     /**
-     * Sees to it that so many pages are there.
+     * Sees to it that so many pages are free.
      *
      * @throws IllegalStateException when the machine has not enough memory in one piece
      */
     static HugePages atLeast(long pages) {
-        HugePages pool = new HugePages(read());
-        if (pool.before < pages) {
-            write(pages);
-            long now = read();
-            if (now < pages) {
+        HugePages pool = new HugePages(read(POOL));
+        long lacking = pages - read(FREE);
+        if (lacking > 0) {
+            write(pool.before + lacking);
+            if (read(FREE) < pages) {
+                long now = read(FREE);
                 write(pool.before);
                 throw new IllegalStateException(
-                        "the bench needs " + pages + " huge pages of 2 MiB, this machine gives " + now);
+                        "the bench needs " + pages + " free huge pages of 2 MiB, this machine gives " + now);
             }
         }
         return pool;
     }
 
-    private static long read() {
+    private static long read(Path file) {
         try {
-            return Long.parseLong(Files.readString(POOL).strip());
+            return Long.parseLong(Files.readString(file).strip());
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
