@@ -1127,7 +1127,7 @@ public final class Decider {
                                     host,
                                     ErrorCode.HOST_UNAVAILABLE,
                                     "not heard of for " + settings.lost().toSeconds() + " s in phase " + state.phase(),
-                                    "start its host agent and storage service"));
+                                    "start its host agent and storage service; if they run, the host or the broker is overloaded: see their logs"));
                     return;
                 }
             }

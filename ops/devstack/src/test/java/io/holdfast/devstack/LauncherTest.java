@@ -223,6 +223,22 @@ class LauncherTest {
                 .endsWith("up");
     }
 
+    @Test
+    void aStackCanBeTakenDownWhateverTheSourcesAreNow() throws Exception {
+        Path target = dir.resolve("ops/devstack/target");
+        Files.createDirectories(target.resolve("lib"));
+        Path jar = Files.createFile(target.resolve("holdfast-devstack-1.jar"));
+        String stubs = "root=" + dir + "; use_jdk() { :; }; command_build() { echo built; }; "
+                + "run_java() { echo \"ran $*\"; }; main down";
+
+        Result built = run(stubs);
+        Files.delete(jar);
+        Result absent = run(stubs);
+
+        assertThat(built.output()).isEqualTo("ran io.holdfast.devstack.DevStackMain ops/devstack down");
+        assertThat(absent.output()).startsWith("built");
+    }
+
     private record Result(int status, String output) {}
 
     private Result run(String script) throws IOException, InterruptedException {
