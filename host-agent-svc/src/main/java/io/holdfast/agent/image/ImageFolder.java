@@ -75,7 +75,7 @@ public final class ImageFolder implements Image {
     }
 
     /** Opens a complete image and checks the sizes and digests of its files. */
-    static ImageFolder open(Path folder, String checkpoint, String vm) throws IOException {
+    public static ImageFolder open(Path folder, String checkpoint, String vm) throws IOException {
         Path machineFile = folder.resolve(MACHINE);
         if (!Files.isRegularFile(machineFile, LinkOption.NOFOLLOW_LINKS)) {
             throw new StreamException(machineFile + " is missing: the image is not complete");

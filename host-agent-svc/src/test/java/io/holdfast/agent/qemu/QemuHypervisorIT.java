@@ -256,6 +256,44 @@ class QemuHypervisorIT {
                 .contains("devices.bin");
     }
 
+    @Test
+    void givenACheckpointWhenExportedThenStockQemuRunsItOnWithoutHoldfast() throws Exception {
+        // Given
+        VmSpec spec = spec();
+        VmPlan first = plan("a", spec, null);
+        Vm vm = start(first, false);
+        awaitTicks(first, 50);
+        vm.beginStop();
+        vm.awaitStopped(LIMIT);
+        long before = ticks(first, false);
+        checkpointPaused(vm, spec, "cp-1");
+        vm.kill();
+
+        // When
+        Path exported = base.resolve("exported");
+        new Exporter(System.out).export(base.resolve("images/cp-1"), exported);
+        Process qemu = new ProcessBuilder(exported.resolve("web/run.sh").toString())
+                .redirectErrorStream(true)
+                .redirectOutput(base.resolve("stock.log").toFile())
+                .start();
+
+        // Then: the clock goes on from where it was, and the memory that the guest checks is whole
+        try {
+            VmPlan there = new VmPlan("inst", spec, exported.resolve("web"), -1, List.of(), null);
+            await().atMost(Duration.ofSeconds(90))
+                    .pollInterval(Duration.ofMillis(50))
+                    .until(() -> !qemu.isAlive() || ticks(there, false) >= before + 20);
+            assertThat(qemu.isAlive())
+                    .as(Files.readString(base.resolve("stock.log")))
+                    .isTrue();
+            assertThat(ticks(there, true)).isBetween(before, before + 40);
+            assertThat(console(there)).doesNotContain("BROKEN").contains("MEMORY pages=");
+        } finally {
+            qemu.destroyForcibly();
+        }
+        assertThat(exported.resolve("run-all.sh")).content().contains("./web/run.sh");
+    }
+
     private void checkpointPaused(Vm vm, VmSpec spec, String id) throws AgentException {
         Image image = store.create(id, layout(spec), "web");
         try (Vm.Snapshot s = vm.prepareSnapshot(image)) {

@@ -14,7 +14,8 @@ public final class Bench {
     }
 
     private static final Map<String, Runner> BENCHES =
-            new TreeMap<>(Map.of("first", FirstBench::run, "cut", CutBench::run));
+            new TreeMap<>(
+            Map.of("first", FirstBench::run, "cut", CutBench::run, "repository", RepositoryBench::run));
 
     private Bench() {}
 

@@ -42,7 +42,7 @@ final class PlainQemu implements AutoCloseable {
      */
     static PlainQemu start(
             Path folder, String name, String accelerator, String memory, Path guest, String cmdline, Path incoming) {
-        return start(folder, name, accelerator, memory, false, guest, cmdline, incoming);
+        return start(folder, name, accelerator, memory, false, guest, cmdline, incoming, null);
     }
 
     /**
@@ -59,6 +59,24 @@ final class PlainQemu implements AutoCloseable {
             Path guest,
             String cmdline,
             Path incoming) {
+        return start(folder, name, accelerator, memory, huge, guest, cmdline, incoming, null);
+    }
+
+    /**
+     * Starts a VM.
+     *
+     * @param ram file that is the guest's RAM while it runs, or null: memory of the process
+     */
+    static PlainQemu start(
+            Path folder,
+            String name,
+            String accelerator,
+            String memory,
+            boolean huge,
+            Path guest,
+            String cmdline,
+            Path incoming,
+            Path ram) {
         try {
             Files.createDirectories(folder);
             Path socket = folder.resolve(name + ".qmp");
@@ -77,7 +95,9 @@ final class PlainQemu implements AutoCloseable {
                     "-object",
                     huge
                             ? "memory-backend-memfd,id=ram0,hugetlb=on,hugetlbsize=2M,share=off,prealloc=on,size=" + mem
-                            : "memory-backend-ram,id=ram0,size=" + mem,
+                            : ram == null
+                                    ? "memory-backend-ram,id=ram0,size=" + mem
+                                    : "memory-backend-file,id=ram0,share=on,mem-path=" + ram + ",size=" + mem,
                     "-nodefaults",
                     "-no-user-config",
                     "-display",

@@ -50,6 +50,8 @@ public enum ErrorCode {
     IO_FAILED,
     /** The repository cannot be reached or refused. */
     REPOSITORY_UNAVAILABLE,
+    /** The bucket is full or its quota is used up. */
+    REPOSITORY_FULL,
     /** An object of the repository is missing, broken or of an unknown version. */
     REPOSITORY_CORRUPT,
     /** The repository's key is missing, is another one, or is given for a repository without encryption. */

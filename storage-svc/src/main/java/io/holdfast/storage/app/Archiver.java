@@ -49,11 +49,11 @@ import org.jboss.logging.Logger;
 
 /**
  * Takes images into the repository. Workers read stretches of the files, name their chunks by SHA-256, and put what the
- * repository lacks into packs; full packs are uploaded side by side. Then the index of the new packs is written, then the
- * VM manifests. The checkpoint's manifest is commit's.
+ * repository lacks into packs; full packs are uploaded side by side. An index is written for every 128 packs and for the
+ * last ones, then the VM manifests. The checkpoint's manifest is commit's. Every byte is read once.
  *
- * <p>Memory: {@code workers + transfers} packs and a stretch per worker, whatever the size of the images; the uploads'
- * slowness holds the workers back.
+ * <p>Memory: {@code workers + transfers} packs, a stretch per worker, and 40 bytes per chunk of the images (a 64 GiB image of
+ * data: 40 MiB); the uploads' slowness holds the workers back.
  *
  * <p>Each uploaded pack's table is noted in {@code STATE/uploads/<checkpoint>/}, so that a repeat after a crash or a
  * failure uploads none of them again. One archive at a time.
@@ -62,6 +62,10 @@ public final class Archiver {
     private static final Logger LOG = Logger.getLogger(Archiver.class);
     /** Bytes that a worker takes at a time. */
     private static final int STRETCH = 4 * 1024 * 1024;
+
+    private static final int LAST_UPLOADS_SECONDS = 5;
+    /** An index is written each time when so many packs are there. */
+    private static final int INDEX_PACKS = 128;
     /** Files up to that size carry a digest of the whole. */
     private static final long DIGEST_UP_TO = 64L * 1024 * 1024;
 
@@ -94,7 +98,7 @@ public final class Archiver {
     public record Result(List<VmArchive> vms, ArchiveFigures figures) {}
 
     /** A file's place in the work. */
-    private record Source(String vm, String name, Path path, long bytes, ChunkId sha256, List<Extent> extents) {}
+    private record Source(String vm, String name, Path path, long bytes, boolean digested, List<Extent> extents) {}
 
     /** A stretch of a file, whole chunks. */
     private record Stretch(int source, long from, long to) {}
@@ -156,8 +160,11 @@ public final class Archiver {
                             "at most " + Limits.MAX_FILES + " files of " + Limits.MAX_FILE + " bytes");
                 }
                 boolean small = bytes <= DIGEST_UP_TO && !name.equals("ram.img");
-                list.add(new Source(
-                        vm, name, p, bytes, small ? digest(p) : null, whole(sparse.extents(p), chunk, bytes)));
+                // a small file is taken in one piece by one worker, which makes its digest on the way
+                List<Extent> extents = !small
+                        ? whole(sparse.extents(p), chunk, bytes)
+                        : bytes == 0 ? List.of() : List.of(new Extent(0, bytes));
+                list.add(new Source(vm, name, p, bytes, small, extents));
             }
         } catch (IOException e) {
             throw Indexes.io("reading", folder, e);
@@ -200,6 +207,7 @@ public final class Archiver {
         private final List<Source> sources;
         private final List<Stretch> stretches = new ArrayList<>();
         private final Found[] found;
+        private final ChunkId[] digests;
         private final FileChannel[] channels;
         private final Progress progress;
         private final Path notes;
@@ -229,12 +237,17 @@ public final class Archiver {
                 for (Extent e : sources.get(s).extents()) {
                     for (long at = e.from(); at < e.to(); at += stretch) {
                         stretches.add(new Stretch(s, at, Math.min(e.to(), at + stretch)));
+                        if (sources.get(s).digested()) {
+                            stretches.set(stretches.size() - 1, new Stretch(s, at, e.to()));
+                            break;
+                        }
                     }
                     total += e.to() - e.from();
                 }
             }
             progress.total(total);
             this.found = new Found[stretches.size()];
+            this.digests = new ChunkId[sources.size()];
             this.channels = new FileChannel[sources.size()];
             try {
                 Files.createDirectories(notes);
@@ -265,6 +278,14 @@ public final class Archiver {
         }
 
         Result run(List<String> vms, long start) throws StorageException, InterruptedException {
+            try {
+                return run0(vms, start);
+            } catch (IOException e) {
+                throw Indexes.io("writing", notes, e);
+            }
+        }
+
+        private Result run0(List<String> vms, long start) throws StorageException, InterruptedException, IOException {
             resume();
             List<Future<?>> running = new ArrayList<>();
             for (int i = 0; i < settings.workers(); i++) {
@@ -276,11 +297,7 @@ public final class Archiver {
                 check();
             }
             check();
-            if (!packs.isEmpty()) {
-                List<Table> tables = new ArrayList<>(packs.values());
-                tables.sort((x, y) -> x.id().compareTo(y.id()));
-                storedBytes.addAndGet(indexes.publish(tables));
-            }
+            publish(1);
             List<VmArchive> archives = new ArrayList<>();
             long logical = 0;
             for (String vm : vms) {
@@ -373,36 +390,45 @@ public final class Archiver {
                         return null;
                     }
                     Stretch s = stretches.get(i);
-                    int length = (int) (s.to() - s.from());
-                    read(channels[s.source()], sources.get(s.source()).path(), s.from(), buffer, length);
-                    long[] numbers = new long[(length + chunk - 1) / chunk];
+                    long[] numbers = new long[(int) ((s.to() - s.from() + chunk - 1) / chunk)];
                     byte[] ids = new byte[numbers.length * ChunkId.BYTES];
                     int n = 0;
-                    for (int at = 0; at < length; at += chunk) {
-                        int size = Math.min(chunk, length - at);
-                        if (Zeros.all(buffer, at, size)) {
-                            continue;
+                    MessageDigest whole = sources.get(s.source()).digested() ? ChunkId.sha256() : null;
+                    for (long from = s.from(); from < s.to(); from += buffer.length) {
+                        int length = (int) Math.min(buffer.length, s.to() - from);
+                        read(channels[s.source()], sources.get(s.source()).path(), from, buffer, length);
+                        if (whole != null) {
+                            whole.update(buffer, 0, length);
                         }
-                        ChunkId id = vault.chunkId(buffer, at, size);
-                        numbers[n] = (s.from() + at) / chunk;
-                        id.write(ByteBuffer.wrap(ids, n * ChunkId.BYTES, ChunkId.BYTES));
-                        n++;
-                        dataBytes.addAndGet(size);
-                        if (!indexes.contains(id) && taken.add(id)) {
-                            if (pack == null) {
-                                pack = builder();
+                        for (int at = 0; at < length; at += chunk) {
+                            int size = Math.min(chunk, length - at);
+                            if (Zeros.all(buffer, at, size)) {
+                                continue;
                             }
-                            pack.add(id, buffer, at, size, codec);
-                            newBytes.addAndGet(size);
-                            if (pack.isFull()) {
-                                PackFormat.Builder full = pack;
-                                pack = null;
-                                submit(full);
+                            ChunkId id = vault.chunkId(buffer, at, size);
+                            numbers[n] = (from + at) / chunk;
+                            id.write(ByteBuffer.wrap(ids, n * ChunkId.BYTES, ChunkId.BYTES));
+                            n++;
+                            dataBytes.addAndGet(size);
+                            if (!has(id)) {
+                                if (pack == null) {
+                                    pack = builder();
+                                }
+                                pack.add(id, buffer, at, size, codec);
+                                newBytes.addAndGet(size);
+                                if (pack.isFull()) {
+                                    PackFormat.Builder full = pack;
+                                    pack = null;
+                                    submit(full);
+                                }
                             }
                         }
+                        progress.add(length);
+                    }
+                    if (whole != null) {
+                        digests[s.source()] = ChunkId.read(whole.digest(), 0);
                     }
                     found[i] = new Found(Arrays.copyOf(numbers, n), Arrays.copyOf(ids, n * ChunkId.BYTES));
-                    progress.add(length);
                 }
                 if (pack != null) {
                     PackFormat.Builder last = pack;
@@ -414,6 +440,11 @@ public final class Archiver {
                 failure.compareAndSet(null, e);
                 throw e;
             }
+        }
+
+        /** Whether the repository has a chunk, or this archive brings it already; if not, the caller must. */
+        private boolean has(ChunkId id) {
+            return indexes.contains(id) || !taken.add(id);
         }
 
         private PackFormat.Builder builder() throws InterruptedException, StorageException {
@@ -438,10 +469,11 @@ public final class Archiver {
                     return;
                 }
                 Table table = pack.seal();
-                store.put(keys.pack(table.id()), pack.bytes(), 0, pack.length());
+                store.put(keys.pack(table.id()), pack.bytes(), 0, pack.length(), table.id());
                 Files.write(notes.resolve(table.id().hex()), IndexFormat.encode(List.of(table)));
                 storedBytes.addAndGet(pack.length());
                 packs.put(table.id(), table);
+                publish(INDEX_PACKS);
             } catch (StorageException | IOException | RuntimeException e) {
                 failure.compareAndSet(null, e);
             } finally {
@@ -450,15 +482,37 @@ public final class Archiver {
             }
         }
 
+        /** Writes an index of the packs that have none yet, if they are so many: what it names needs no memory here any more. */
+        private synchronized void publish(int atLeast) throws StorageException, IOException {
+            if (packs.size() < atLeast) {
+                return;
+            }
+            List<Table> tables = new ArrayList<>(packs.values());
+            tables.sort((x, y) -> x.id().compareTo(y.id()));
+            storedBytes.addAndGet(indexes.publish(tables));
+            for (Table t : tables) {
+                packs.remove(t.id());
+                t.entries().forEach(e -> taken.remove(e.id()));
+                Files.deleteIfExists(notes.resolve(t.id().hex()));
+            }
+        }
+
         private VmManifest manifest(String vm) {
             List<VmManifest.File> files = new ArrayList<>();
             for (int s = 0; s < sources.size(); s++) {
                 Source source = sources.get(s);
                 if (source.vm().equals(vm)) {
-                    files.add(new VmManifest.File(source.name(), source.bytes(), source.sha256(), runs(s)));
+                    files.add(new VmManifest.File(source.name(), source.bytes(), digest(s), runs(s)));
                 }
             }
             return new VmManifest(checkpoint, vm, chunk, files);
+        }
+
+        private ChunkId digest(int source) {
+            if (!sources.get(source).digested()) {
+                return null;
+            }
+            return digests[source] == null ? ChunkId.of(new byte[0]) : digests[source];
         }
 
         private List<Run> runs(int source) {
@@ -482,6 +536,7 @@ public final class Archiver {
                     ids.write(f.ids(), k * ChunkId.BYTES, ChunkId.BYTES);
                     at = f.numbers()[k] + 1;
                 }
+                found[i] = null;
             }
             if (ids.size() > 0) {
                 runs.add(new Run(first, ids.toByteArray()));
@@ -505,6 +560,15 @@ public final class Archiver {
         public void close() {
             failure.compareAndSet(null, new StorageException(ErrorCode.ABORTED, "the archive has ended", ""));
             workers.shutdownNow();
+            uploads.shutdown();
+            try {
+                // what is under way may end, so that a repeat needs not do it again
+                if (!uploads.awaitTermination(LAST_UPLOADS_SECONDS, TimeUnit.SECONDS)) {
+                    LOG.debug("event=uploads-cut-off");
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
             uploads.shutdownNow();
             closeFiles();
         }

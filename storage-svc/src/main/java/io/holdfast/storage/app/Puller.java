@@ -27,7 +27,9 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -37,6 +39,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jboss.logging.Logger;
 
 /**
@@ -49,6 +52,9 @@ public final class Puller {
     private static final Logger LOG = Logger.getLogger(Puller.class);
     private static final int GAP = 128 * 1024;
     private static final int READ = 4 * 1024 * 1024;
+    private static final long SYNC_EVERY = 64L * 1024 * 1024;
+    /** Chunks that are planned at a time. */
+    private static final int WINDOW = 32 * 1024;
 
     private final ObjectStore store;
     private final Keys keys;
@@ -177,43 +183,63 @@ public final class Puller {
         }
     }
 
-    private List<Target> targets(VmManifest m) throws StorageException {
-        List<Target> targets = new ArrayList<>();
-        boolean refreshed = false;
-        for (int f = 0; f < m.files().size(); f++) {
-            VmManifest.File file = m.files().get(f);
-            for (Run r : file.runs()) {
-                for (int i = 0; i < r.count(); i++) {
-                    ChunkId id = r.id(i);
-                    Place place = indexes.find(id);
-                    if (place == null && !refreshed) {
-                        indexes.refresh();
-                        refreshed = true;
-                        place = indexes.find(id);
-                    }
-                    String vmKey = keys.vm(m.checkpoint(), m.vm());
-                    if (place == null) {
-                        throw StorageException.corrupt(
-                                vmKey, "needs chunk " + id + " for " + file.name() + ", which no index names");
-                    }
-                    long offset = (r.first() + i) * m.chunkBytes();
-                    int length = (int) Math.min(m.chunkBytes(), file.bytes() - offset);
-                    if (place.plainBytes() != length) {
-                        throw StorageException.corrupt(
-                                vmKey,
-                                "chunk " + id + " of " + file.name() + " has " + place.plainBytes()
-                                        + " bytes, should have " + length);
-                    }
-                    targets.add(new Target(id, place, f, offset, length));
+    /** Walks over a manifest's chunks and gives so many at a time: a plan for a piece of any image, in bounded memory. */
+    private final class Targets {
+        private final VmManifest m;
+        private boolean refreshed;
+        private int file;
+        private int run;
+        private int chunk;
+
+        Targets(VmManifest m) {
+            this.m = m;
+        }
+
+        List<Target> next(int most) throws StorageException {
+            List<Target> targets = new ArrayList<>();
+            while (file < m.files().size() && targets.size() < most) {
+                List<Run> runs = m.files().get(file).runs();
+                if (run == runs.size()) {
+                    file++;
+                    run = 0;
+                } else if (chunk == runs.get(run).count()) {
+                    run++;
+                    chunk = 0;
+                } else {
+                    targets.add(target(m.files().get(file), runs.get(run)));
+                    chunk++;
                 }
             }
+            return targets;
         }
-        return targets;
+
+        private Target target(VmManifest.File f, Run r) throws StorageException {
+            ChunkId id = r.id(chunk);
+            Place place = indexes.find(id);
+            if (place == null && !refreshed) {
+                indexes.refresh();
+                refreshed = true;
+                place = indexes.find(id);
+            }
+            String vmKey = keys.vm(m.checkpoint(), m.vm());
+            if (place == null) {
+                throw StorageException.corrupt(
+                        vmKey, "needs chunk " + id + " for " + f.name() + ", which no index names");
+            }
+            long offset = (r.first() + chunk) * m.chunkBytes();
+            int length = (int) Math.min(m.chunkBytes(), f.bytes() - offset);
+            if (place.plainBytes() != length) {
+                throw StorageException.corrupt(
+                        vmKey,
+                        "chunk " + id + " of " + f.name() + " has " + place.plainBytes() + " bytes, should have "
+                                + length);
+            }
+            return new Target(id, place, file, offset, length);
+        }
     }
 
     private void fill(VmManifest m, Path folder, Progress progress)
             throws StorageException, IOException, InterruptedException {
-        List<Fetch> plan = FetchPlan.of(targets(m), GAP, READ);
         List<FileChannel> files = new ArrayList<>();
         try {
             for (VmManifest.File f : m.files()) {
@@ -223,7 +249,7 @@ public final class Puller {
                 }
                 files.add(FileChannel.open(p, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS));
             }
-            fetchAll(m, plan, files, progress);
+            fetchAll(m, files, progress);
             for (FileChannel c : files) {
                 c.force(true);
             }
@@ -237,36 +263,123 @@ public final class Puller {
                 (keys.checkpoint(m.checkpoint()) + "\n").getBytes(StandardCharsets.UTF_8));
     }
 
-    private void fetchAll(VmManifest m, List<Fetch> plan, List<FileChannel> files, Progress progress)
+    /** What the threads of a pull share: the plan, and a thread's buffers. */
+    private final class Job {
+        private final int chunkBytes;
+        private final Vault vault;
+        private final Targets targets;
+        private final List<FileChannel> files;
+        private final Progress progress;
+        private final Deque<Fetch> plan = new ArrayDeque<>();
+        private final AtomicLong unsynced = new AtomicLong();
+        private final AtomicBoolean syncing = new AtomicBoolean();
+        private volatile boolean stop;
+
+        Job(VmManifest m, List<FileChannel> files, Progress progress) throws StorageException {
+            this.chunkBytes = m.chunkBytes();
+            this.vault = repository.vault();
+            this.targets = new Targets(m);
+            this.files = files;
+            this.progress = progress;
+        }
+
+        private synchronized Fetch next() throws StorageException {
+            if (plan.isEmpty() && !stop) {
+                plan.addAll(FetchPlan.of(targets.next(WINDOW), GAP, READ));
+            }
+            return stop ? null : plan.poll();
+        }
+
+        Void work() throws StorageException, IOException {
+            byte[] packed = new byte[Math.max(READ, chunkBytes + Vault.OVERHEAD)];
+            byte[] scratch = new byte[chunkBytes + Vault.OVERHEAD];
+            byte[] plain = new byte[chunkBytes];
+            try {
+                for (Fetch f = next(); f != null; f = next()) {
+                    fetch(f, packed, scratch, plain, true);
+                }
+                return null;
+            } catch (StorageException | IOException | RuntimeException e) {
+                stop = true;
+                throw e;
+            }
+        }
+
+        private void fetch(Fetch f, byte[] packed, byte[] scratch, byte[] plain, boolean first)
+                throws StorageException, IOException {
+            try {
+                store.getRange(keys.pack(f.pack()), f.offset(), packed, 0, f.length());
+                unpack(f, packed, scratch, plain);
+            } catch (StorageException e) {
+                if (!first || e.code() != ErrorCode.REPOSITORY_CORRUPT) {
+                    throw e;
+                }
+                // a pack that is gone may have been collected after its chunks were moved; a broken answer may have
+                // been broken on its way: both are looked at once more
+                LOG.warnf("event=read-again pack=%s reason=\"%s\"", f.pack(), e.getMessage());
+                if (e.isMissing()) {
+                    indexes.refresh();
+                }
+                List<Target> again = new ArrayList<>();
+                for (Target t : f.targets()) {
+                    Place p = indexes.find(t.id());
+                    again.add(p == null ? t : new Target(t.id(), p, t.file(), t.offset(), t.length()));
+                }
+                for (Fetch g : FetchPlan.of(again, GAP, READ)) {
+                    fetch(g, packed, scratch, plain, false);
+                }
+            }
+        }
+
+        private void unpack(Fetch f, byte[] packed, byte[] scratch, byte[] plain) throws StorageException, IOException {
+            String key = keys.pack(f.pack());
+            ChunkId have = null;
+            long done = 0;
+            for (Target t : f.targets()) {
+                if (!t.id().equals(have)) {
+                    Place p = t.place();
+                    Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
+                    PackFormat.unpack(key, vault, codec, e, packed, p.offset() - f.offset(), scratch, plain);
+                    have = t.id();
+                }
+                ByteBuffer b = ByteBuffer.wrap(plain, 0, t.length());
+                while (b.hasRemaining()) {
+                    files.get(t.file()).write(b, t.offset() + b.position());
+                }
+                done += t.length();
+            }
+            progress.add(done);
+            sync(f.targets().get(0).file(), done);
+        }
+
+        /** Has the disk write while the bucket is read, so that little is left to wait for at the end. */
+        private void sync(int file, long written) throws IOException {
+            if (unsynced.addAndGet(written) >= SYNC_EVERY && syncing.compareAndSet(false, true)) {
+                try {
+                    unsynced.set(0);
+                    files.get(file).force(false);
+                } finally {
+                    syncing.set(false);
+                }
+            }
+        }
+    }
+
+    private void fetchAll(VmManifest m, List<FileChannel> files, Progress progress)
             throws StorageException, IOException, InterruptedException {
-        Vault vault = repository.vault();
-        AtomicInteger next = new AtomicInteger();
-        AtomicBoolean stop = new AtomicBoolean();
+        Job job = new Job(m, files, progress);
         AtomicInteger number = new AtomicInteger();
-        ExecutorService threads = Executors.newFixedThreadPool(settings.transfers(), r -> {
+        // twice as many as uploads: a read is a quarter of a pack
+        int readers = 2 * settings.transfers();
+        ExecutorService threads = Executors.newFixedThreadPool(readers, r -> {
             Thread t = new Thread(r, "pull-" + number.incrementAndGet());
             t.setDaemon(true);
             return t;
         });
         try {
             List<Future<?>> running = new ArrayList<>();
-            for (int i = 0; i < settings.transfers(); i++) {
-                running.add(threads.submit(() -> {
-                    byte[] packed = new byte[Math.max(READ, m.chunkBytes() + Vault.OVERHEAD)];
-                    byte[] scratch = new byte[m.chunkBytes() + Vault.OVERHEAD];
-                    byte[] plain = new byte[m.chunkBytes()];
-                    try {
-                        for (int k = next.getAndIncrement();
-                                k < plan.size() && !stop.get();
-                                k = next.getAndIncrement()) {
-                            fetch(plan.get(k), vault, packed, scratch, plain, files, progress);
-                        }
-                        return null;
-                    } catch (StorageException | IOException | RuntimeException e) {
-                        stop.set(true);
-                        throw e;
-                    }
-                }));
+            for (int i = 0; i < readers; i++) {
+                running.add(threads.submit(job::work));
             }
             Throwable first = null;
             for (Future<?> f : running) {
@@ -283,35 +396,8 @@ public final class Puller {
                 default -> throw new IllegalStateException(first);
             }
         } finally {
-            stop.set(true);
+            job.stop = true;
             threads.shutdownNow();
-        }
-    }
-
-    private void fetch(
-            Fetch f,
-            Vault vault,
-            byte[] packed,
-            byte[] scratch,
-            byte[] plain,
-            List<FileChannel> files,
-            Progress progress)
-            throws StorageException, IOException {
-        String key = keys.pack(f.pack());
-        store.getRange(key, f.offset(), packed, 0, f.length());
-        ChunkId have = null;
-        for (Target t : f.targets()) {
-            if (!t.id().equals(have)) {
-                Place p = t.place();
-                Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
-                PackFormat.unpack(key, vault, codec, e, packed, p.offset() - f.offset(), scratch, plain);
-                have = t.id();
-            }
-            ByteBuffer b = ByteBuffer.wrap(plain, 0, t.length());
-            while (b.hasRemaining()) {
-                files.get(t.file()).write(b, t.offset() + b.position());
-            }
-            progress.add(t.length());
         }
     }
 

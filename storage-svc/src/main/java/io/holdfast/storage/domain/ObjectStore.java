@@ -12,6 +12,15 @@ public interface ObjectStore {
     void put(String key, byte[] data, int offset, int length) throws StorageException;
 
     /**
+     * Stores an object, durable when it returns.
+     *
+     * @param sha256 digest of the data, which is known already and need not be made again
+     */
+    default void put(String key, byte[] data, int offset, int length, ChunkId sha256) throws StorageException {
+        put(key, data, offset, length);
+    }
+
+    /**
      * Stores an object unless there is one of that key: atomic where the server knows {@code If-None-Match}, else by
      * looking first.
      *

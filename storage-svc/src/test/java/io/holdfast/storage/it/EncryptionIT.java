@@ -307,6 +307,28 @@ class EncryptionIT {
     }
 
     @Test
+    void fetchBringsTheImagesOfACheckpointWithNothingButTheBucketAndTheKey() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestImage.write(one.image(CP, "a"), 2 << 20, 1);
+        TestImage.write(one.image(CP, "b"), 1 << 20, 2);
+        commit(one, CP, archive(one, CP, "a", "b"));
+        Path target = folder.resolve("fetched");
+
+        // When
+        Said done = tool(secret, "fetch", CP, target.toString());
+        Said unknown = tool(secret, "fetch", "cp-none", target.toString());
+
+        // Then
+        assertThat(done.status()).as(done.err()).isZero();
+        TestImage.assertSame(one.image(CP, "a"), target.resolve(CP).resolve("a"));
+        TestImage.assertSame(one.image(CP, "b"), target.resolve(CP).resolve("b"));
+        assertThat(target.resolve(CP).resolve("checkpoint.json")).content().contains("net-a");
+        assertThat(unknown.status()).isEqualTo(1);
+        assertThat(unknown.err()).contains("UNKNOWN_CHECKPOINT");
+    }
+
+    @Test
     void inspectTellsOfASealedObjectEverythingWithTheKeyAndLittleWithout() throws Exception {
         // Given
         TestHost one = host("h1", secret);

@@ -1,6 +1,7 @@
 package io.holdfast.storage.adapter.s3;
 
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.StorageException;
 import io.minio.BucketExistsArgs;
@@ -12,6 +13,7 @@ import io.minio.MinioClient;
 import io.minio.PutObjectArgs;
 import io.minio.Result;
 import io.minio.StatObjectArgs;
+import io.minio.Xml;
 import io.minio.errors.ErrorResponseException;
 import io.minio.errors.InsufficientDataException;
 import io.minio.errors.InternalException;
@@ -19,12 +21,14 @@ import io.minio.errors.InvalidResponseException;
 import io.minio.errors.MinioException;
 import io.minio.errors.ServerException;
 import io.minio.errors.XmlParserException;
+import io.minio.messages.ErrorResponse;
 import io.minio.messages.Item;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.security.GeneralSecurityException;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -34,8 +38,13 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import okhttp3.ConnectionPool;
 import okhttp3.Dispatcher;
+import okhttp3.HttpUrl;
+import okhttp3.MediaType;
 import okhttp3.OkHttpClient;
 import okhttp3.Protocol;
+import okhttp3.Request;
+import okhttp3.RequestBody;
+import okhttp3.Response;
 import org.jboss.logging.Logger;
 
 /** Any S3 server, through minio-java. Uses put, get with ranges, head and list only. Thread-safe. */
@@ -52,6 +61,10 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             "Throttling",
             "OperationAborted",
             "XMinioServerNotInitialized");
+    private static final Set<String> FULL =
+            Set.of("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "XMinioAdminBucketQuotaExceeded");
+    private static final int INSUFFICIENT_STORAGE = 507;
+    private static final MediaType OCTETS = MediaType.get("application/octet-stream");
     private static final int MIN_PART = 5 * 1024 * 1024;
 
     /**
@@ -59,13 +72,34 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
      *
      * @param endpoint URL of the server
      * @param retryTime how long transient errors are tried again
+     * @param silence after that much time without a byte from the server a call is given up and tried again
      */
     public record Access(
-            String endpoint, String region, String accessKey, String secretKey, String bucket, Duration retryTime) {}
+            String endpoint,
+            String region,
+            String accessKey,
+            String secretKey,
+            String bucket,
+            Duration retryTime,
+            Duration silence) {
+        /** With the usual patience. */
+        public Access(
+                String endpoint, String region, String accessKey, String secretKey, String bucket, Duration retryTime) {
+            this(endpoint, region, accessKey, secretKey, bucket, retryTime, Duration.ofSeconds(30));
+        }
+
+        /** The longest that one call may take: a server that sends a byte now and then holds nobody for ever. */
+        Duration callTime() {
+            return silence.multipliedBy(10);
+        }
+    }
 
     private final Access access;
     private final OkHttpClient http;
     private final MinioClient client;
+    private final boolean signsItself;
+    private final String base;
+    private final String host;
 
     public S3ObjectStore(Access access) {
         this.access = access;
@@ -74,12 +108,23 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         dispatcher.setMaxRequestsPerHost(64);
         http = new OkHttpClient.Builder()
                 .connectTimeout(Duration.ofSeconds(5))
-                .readTimeout(Duration.ofSeconds(30))
+                .readTimeout(access.silence())
                 .writeTimeout(Duration.ofSeconds(30))
+                .callTimeout(access.callTime())
                 .protocols(List.of(Protocol.HTTP_1_1))
                 .dispatcher(dispatcher)
-                .connectionPool(new ConnectionPool(16, 1, TimeUnit.MINUTES))
+                .connectionPool(new ConnectionPool(64, 1, TimeUnit.MINUTES))
                 .build();
+        HttpUrl url = HttpUrl.parse(access.endpoint());
+        // Amazon's endpoints take other forms of addresses, which minio-java knows
+        signsItself = url != null
+                && url.encodedPath().equals("/")
+                && !url.host().endsWith("amazonaws.com")
+                && !url.host().endsWith("amazonaws.com.cn");
+        boolean usual = url != null && url.port() == HttpUrl.defaultPort(url.scheme());
+        String name = url == null ? "" : url.host().contains(":") ? "[" + url.host() + "]" : url.host();
+        host = usual || url == null ? name : name + ":" + url.port();
+        base = url == null ? "" : url.scheme() + "://" + host;
         client = MinioClient.builder()
                 .endpoint(access.endpoint())
                 .region(access.region())
@@ -95,10 +140,51 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
 
     @Override
     public void put(String key, byte[] data, int offset, int length) throws StorageException {
+        put(key, data, offset, length, ChunkId.of(data, offset, length));
+    }
+
+    @Override
+    public void put(String key, byte[] data, int offset, int length, ChunkId sha256) throws StorageException {
         retry(key, () -> {
-            upload(key, data, offset, length, Map.of());
+            if (signsItself) {
+                send(key, data, offset, length, sha256);
+            } else {
+                upload(key, data, offset, length, Map.of());
+            }
             return null;
         });
+    }
+
+    /** A put straight from the array, with the digest that is known; the server checks the content against it. */
+    private void send(String key, byte[] data, int offset, int length, ChunkId sha256)
+            throws MinioException, IOException {
+        String path = SignatureV4.path(access.bucket(), key);
+        SignatureV4.Signed s = SignatureV4.sign(
+                "PUT",
+                host,
+                path,
+                sha256.hex(),
+                access.region(),
+                access.accessKey(),
+                access.secretKey(),
+                Instant.now());
+        Request request = new Request.Builder()
+                .url(base + path)
+                .header("Host", host)
+                .header("x-amz-content-sha256", sha256.hex())
+                .header("x-amz-date", s.date())
+                .header("Authorization", s.authorization())
+                .put(RequestBody.create(data, OCTETS, offset, length))
+                .build();
+        try (Response r = http.newCall(request).execute()) {
+            if (!r.isSuccessful()) {
+                String body = r.body().string();
+                ErrorResponse e = body.isBlank()
+                        ? new ErrorResponse("Http" + r.code(), r.message(), access.bucket(), key, null, null, null)
+                        : Xml.unmarshal(ErrorResponse.class, body);
+                throw new ErrorResponseException(e, r, "");
+            }
+        }
     }
 
     private void upload(String key, byte[] data, int offset, int length, Map<String, String> headers)
@@ -166,7 +252,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             return client.getObject(args.bucket(access.bucket()).object(key).build());
         } catch (ErrorResponseException e) {
             if (ABSENT.contains(e.errorResponse().code())) {
-                throw StorageException.corrupt(key, "is missing");
+                throw StorageException.missing(key);
             }
             if (e.response().code() == 416) {
                 throw StorageException.corrupt(key, "is shorter than it must be");
@@ -279,9 +365,10 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 return call.call();
             } catch (ErrorResponseException e) {
                 int status = e.response().code();
-                if (status < 500
-                        && status != 429
-                        && !TRANSIENT.contains(e.errorResponse().code())) {
+                String code = String.valueOf(e.errorResponse().code());
+                if (status == INSUFFICIENT_STORAGE
+                        || FULL.contains(code)
+                        || (status < 500 && status != 429 && !TRANSIENT.contains(code))) {
                     throw refused("object " + key, e);
                 }
                 failed = e;
@@ -319,6 +406,14 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
     private StorageException refused(String object, ErrorResponseException e) {
         String code = String.valueOf(e.errorResponse().code());
         int status = e.response().code();
+        if (status == INSUFFICIENT_STORAGE || FULL.contains(code)) {
+            return new StorageException(
+                    ErrorCode.REPOSITORY_FULL,
+                    object + ": the bucket is full: status " + status + " " + code,
+                    "make room in bucket " + access.bucket()
+                            + " or raise its quota, then try again: what was uploaded is used",
+                    e);
+        }
         String remedy =
                 switch (code) {
                     case "NoSuchBucket" -> "make bucket " + access.bucket() + ", or allow create-bucket";

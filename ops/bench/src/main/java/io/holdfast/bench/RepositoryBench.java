@@ -1,0 +1,578 @@
+package io.holdfast.bench;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.holdfast.devstack.FaultProxy;
+import io.holdfast.devstack.S3Server;
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.storage.adapter.file.LinuxSparseMap;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.adapter.zstd.ZstdCodec;
+import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.app.Puller;
+import io.holdfast.storage.app.Repository;
+import io.holdfast.storage.app.Settings;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.RepositoryConfig;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
+import io.holdfast.storage.domain.WrapKey;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * {@code repository}: the repository's own code against a real S3 server, without broker and VMs: archive and restore of
+ * incompressible data beside raw puts and gets of the same client in the same run, by turns; the pipeline of one core beside
+ * memcpy; a restore with 100 ms more latency; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
+ * and different chunk sizes store.
+ */
+final class RepositoryBench {
+    private static final int MIB = 1 << 20;
+    private static final int CHUNK = 64 * 1024;
+    private static final int PACK = 16 * MIB;
+
+    private final PrintStream out;
+    private final Options options;
+    private final Map<String, Object> results = new LinkedHashMap<>();
+    private final Path base;
+    private final int transfers;
+    private final int workers;
+    private int names;
+
+    private RepositoryBench(PrintStream out, Options options, Path base) {
+        this.out = out;
+        this.options = options;
+        this.base = base;
+        this.transfers = options.number("--transfers", 8);
+        this.workers = options.number("--workers", 2);
+    }
+
+    /** Runs it. */
+    static void run(PrintStream out, Options options) {
+        Path base = null;
+        try {
+            base = Files.createTempDirectory("holdfast-bench-repository");
+            new RepositoryBench(out, options, base).all();
+        } catch (IOException | StorageException | InterruptedException | ExecutionException e) {
+            throw new IllegalStateException(e);
+        } finally {
+            delete(base);
+        }
+    }
+
+    private void all() throws IOException, StorageException, InterruptedException, ExecutionException {
+        List<String> parts = List.of(options.text("--parts", "pipeline,speed,latency,guests,chunks").split(",", -1));
+        if (parts.contains("pipeline")) {
+            pipeline();
+        }
+        try (S3Server s3 = S3Server.start(base.resolve("s3"), 0)) {
+            if (parts.contains("speed")) {
+                speed(s3);
+            }
+            if (parts.contains("latency")) {
+                latency(s3);
+            }
+            if (parts.contains("guests") || parts.contains("chunks")) {
+                guests(s3, parts);
+            }
+        }
+        Path json = Path.of(options.text("--json", "bench-repository.json"));
+        new ObjectMapper().writerWithDefaultPrettyPrinter().writeValue(json.toFile(), results);
+        out.println();
+        out.println("One machine: client, S3 server, disk and page cache share its processors. Written to " + json);
+    }
+
+    // --- one core
+    // -------------------------------------------------------------------------------------------------------------
+
+    private interface Work {
+        void run() throws StorageException;
+    }
+
+    /** GB in a second of a processor's time, which others on the machine do not take: the best of several runs. */
+    private static double rate(long bytes, Work work) throws StorageException {
+        ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+        double best = 0;
+        for (int i = 0; i < 5; i++) {
+            long start = threads.getCurrentThreadCpuTime();
+            long done = 0;
+            do {
+                work.run();
+                done += bytes;
+            } while (threads.getCurrentThreadCpuTime() - start < 300_000_000L);
+            best = Math.max(best, done / (double) (threads.getCurrentThreadCpuTime() - start));
+        }
+        return best;
+    }
+
+    private void pipeline() throws StorageException {
+        byte[] random = new byte[PACK];
+        new Random(1).nextBytes(random);
+        byte[] text = text();
+        byte[] other = new byte[PACK];
+        ZstdCodec codec = new ZstdCodec(1);
+        WrapKey key = WrapKey.parse(WrapKey.random(), "bench");
+        Vault sealed =
+                RepositoryConfig.create("bench", Instant.now(), CHUNK, key).vault();
+        out.println("PIPELINE, one core, 64 KiB chunks, GB/s        incompressible  compressible");
+        Map<String, Object> json = new LinkedHashMap<>();
+        row(json, "memcpy", random, text, d -> System.arraycopy(d, 0, other, 0, PACK));
+        row(json, "SHA-256", random, text, d -> each(at -> ChunkId.of(d, at, CHUNK)));
+        row(
+                json,
+                "HMAC-SHA-256 (ids of an encrypted one)",
+                random,
+                text,
+                d -> each(at -> sealed.chunkId(d, at, CHUNK)));
+        row(json, "zstd level 1", random, text, d -> each(at -> codec.compress(d, at, CHUNK, other, 0, CHUNK - 1)));
+        for (Vault v : List.of(Vault.NONE, sealed)) {
+            String name = v.sealed() ? "id + zstd + encrypt + digest of pack" : "id + zstd + digest of pack";
+            PackFormat.Builder b = new PackFormat.Builder(PACK, CHUNK, v);
+            row(json, name, random, text, d -> {
+                b.clear();
+                each(at -> b.add(v.chunkId(d, at, CHUNK), d, at, CHUNK, codec));
+                b.seal();
+            });
+        }
+        results.put("pipelineGBs", json);
+    }
+
+    private interface Step {
+        void at(int offset);
+    }
+
+    private static void each(Step s) {
+        for (int at = 0; at < PACK; at += CHUNK) {
+            s.at(at);
+        }
+    }
+
+    private interface OnData {
+        void run(byte[] data);
+    }
+
+    private void row(Map<String, Object> json, String name, byte[] random, byte[] text, OnData work)
+            throws StorageException {
+        double r = rate(PACK, () -> work.run(random));
+        double t = rate(PACK, () -> work.run(text));
+        out.printf(Locale.ROOT, "  %-44s %14.2f %13.2f%n", name, r, t);
+        json.put(name, List.of(r, t));
+    }
+
+    private static byte[] text() {
+        byte[] text = new byte[PACK];
+        Random random = new Random(2);
+        for (int i = 0; i < PACK; i++) {
+            text[i] = (byte)
+                    (i % 64 < 40 ? "struct page { unsigned long flags; } ...".charAt(i % 64) : random.nextInt(64));
+        }
+        return text;
+    }
+
+    // --- speed
+    // ------------------------------------------------------------------------------------------------------------------
+
+    private S3ObjectStore store(String endpoint, S3Server s3, String bucket) throws StorageException {
+        S3ObjectStore store = new S3ObjectStore(new S3ObjectStore.Access(
+                endpoint, "us-east-1", s3.accessKey(), s3.secretKey(), bucket, Duration.ofSeconds(60)));
+        store.check(true);
+        return store;
+    }
+
+    /** One host's side of a repository in a bucket. */
+    private record Host(
+            Archiver archiver, Puller puller, Repository repository, Path images, S3ObjectStore store, Keys keys) {}
+
+    private Host host(S3ObjectStore store, String prefix, int chunk, WrapKey key) throws IOException {
+        Path folder = base.resolve("host" + ++names);
+        Path images = Files.createDirectories(folder.resolve("images"));
+        Path state = Files.createDirectories(folder.resolve("state"));
+        Settings settings = new Settings("h", images, state, chunk, PACK, workers, transfers);
+        Keys keys = new Keys(prefix);
+        Repository repository = new Repository(store, keys, chunk, key);
+        Indexes indexes = new Indexes(store, keys, repository, state);
+        ZstdCodec codec = new ZstdCodec(1);
+        return new Host(
+                new Archiver(store, keys, repository, indexes, codec, new LinuxSparseMap(), settings),
+                new Puller(store, keys, repository, indexes, codec, settings),
+                repository,
+                images,
+                store,
+                keys);
+    }
+
+    private void randomImage(Path folder, int mib) throws IOException {
+        Files.createDirectories(folder);
+        byte[] block = new byte[MIB];
+        Random random = new Random();
+        try (var file = Files.newOutputStream(folder.resolve("ram.img"))) {
+            for (int i = 0; i < mib; i++) {
+                random.nextBytes(block);
+                file.write(block);
+            }
+        }
+    }
+
+    private static void commit(Host h, String checkpoint, Archiver.Result r) throws StorageException {
+        h.repository()
+                .commit(new CheckpointManifest(
+                        1,
+                        checkpoint,
+                        "bench",
+                        null,
+                        Instant.now(),
+                        new InstanceLayout("bench", null, List.of(), Map.of()),
+                        r.vms(),
+                        List.of(),
+                        new CutFigures(List.of())));
+    }
+
+    private double parallel(int tasks, Task task) throws InterruptedException, ExecutionException {
+        AtomicInteger next = new AtomicInteger();
+        long start = System.nanoTime();
+        try (ExecutorService threads = Executors.newFixedThreadPool(transfers)) {
+            List<Future<Void>> running = new ArrayList<>();
+            for (int t = 0; t < transfers; t++) {
+                Callable<Void> work = () -> {
+                    for (int i = next.getAndIncrement(); i < tasks; i = next.getAndIncrement()) {
+                        task.run(i);
+                    }
+                    return null;
+                };
+                running.add(threads.submit(work));
+            }
+            for (Future<Void> f : running) {
+                f.get();
+            }
+        }
+        return (System.nanoTime() - start) / 1e9;
+    }
+
+    private interface Task {
+        void run(int number) throws StorageException;
+    }
+
+    private void speed(S3Server s3) throws IOException, StorageException, InterruptedException, ExecutionException {
+        int mib = options.number("--size", 512);
+        int runs = options.number("--runs", 3);
+        int objects = mib * MIB / PACK;
+        byte[] data = new byte[PACK];
+        new Random().nextBytes(data);
+        Map<String, List<Double>> samples = new LinkedHashMap<>();
+        out.printf(
+                "%nSPEED, %d MiB of incompressible data, objects of 16 MiB, %d at a time, %d workers; MiB/s%n",
+                mib, transfers, workers);
+        try (S3ObjectStore store = store(s3.endpoint(), s3, "speed")) {
+            for (int run = 0; run <= runs; run++) {
+                Map<String, Double> one = new LinkedHashMap<>();
+                String raw = "raw" + run + "/";
+                one.put("raw put", mib / parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
+                for (boolean encrypted : new boolean[] {false, true}) {
+                    String name = encrypted ? " encrypted" : "";
+                    WrapKey key = encrypted ? WrapKey.parse(WrapKey.random(), "bench") : null;
+                    String prefix = "r" + run + (encrypted ? "e" : "p");
+                    Host h = host(store, prefix, CHUNK, key);
+                    randomImage(h.images().resolve("cp-1").resolve("a"), mib);
+                    long start = System.nanoTime();
+                    Archiver.Result r = h.archiver().archive("cp-1", List.of("a"), new Progress());
+                    one.put("archive" + name, mib / ((System.nanoTime() - start) / 1e9));
+                    commit(h, "cp-1", r);
+                    delete(h.images().resolve("cp-1"));
+                    one.put("raw get" + name, mib / parallel(objects, i -> store.get(raw + i, PACK)));
+                    Host reader = host(store, prefix, CHUNK, key);
+                    start = System.nanoTime();
+                    reader.puller().pull("cp-1", null, List.of("a"), new Progress());
+                    one.put("restore" + name, mib / ((System.nanoTime() - start) / 1e9));
+                    delete(reader.images());
+                    if (!encrypted) {
+                        one.put(
+                                "raw put again",
+                                mib / parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
+                    }
+                }
+                delete(base.resolve("s3/data/speed"));
+                store.check(true);
+                if (run > 0) { // the first one warms up
+                    one.forEach((k, v) ->
+                            samples.computeIfAbsent(k, x -> new ArrayList<>()).add(v));
+                }
+            }
+        }
+        Map<String, Object> json = new LinkedHashMap<>();
+        samples.forEach((k, v) -> {
+            json.put(k, v);
+            out.printf(Locale.ROOT, "  %-20s %8.0f  %s%n", k, median(v), round(v));
+        });
+        double put = (median(samples.get("raw put")) + median(samples.get("raw put again"))) / 2;
+        double get = (median(samples.get("raw get")) + median(samples.get("raw get encrypted"))) / 2;
+        for (String k : List.of("archive", "archive encrypted", "restore", "restore encrypted")) {
+            double ratio = median(samples.get(k)) / (k.startsWith("archive") ? put : get);
+            json.put(k + " ratio", ratio);
+            out.printf(
+                    Locale.ROOT,
+                    "  %-20s %8.2f of raw %s (target 0.60)%n",
+                    k,
+                    ratio,
+                    k.startsWith("archive") ? "put" : "get");
+        }
+        results.put("speedMiBs", json);
+    }
+
+    private void latency(S3Server s3) throws IOException, StorageException, InterruptedException {
+        int mib = options.number("--size", 512);
+        out.printf("%nLATENCY, restore of %d MiB of incompressible data; MiB/s%n", mib);
+        Map<String, Object> json = new LinkedHashMap<>();
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint());
+                S3ObjectStore store = store(proxy.endpoint(), s3, "latency")) {
+            Host h = host(store, "r", CHUNK, null);
+            randomImage(h.images().resolve("cp-1").resolve("a"), mib);
+            commit(h, "cp-1", h.archiver().archive("cp-1", List.of("a"), new Progress()));
+            delete(h.images());
+            proxy.forgetful();
+            for (int millis : new int[] {0, 100, 0, 100}) {
+                proxy.latency(Duration.ofMillis(millis));
+                Host reader = host(store, "r", CHUNK, null);
+                long requests = proxy.requests();
+                long start = System.nanoTime();
+                reader.puller().pull("cp-1", null, List.of("a"), new Progress());
+                double rate = mib / ((System.nanoTime() - start) / 1e9);
+                delete(reader.images());
+                out.printf(
+                        Locale.ROOT,
+                        "  %3d ms more per request and connection %8.0f, %d requests%n",
+                        millis,
+                        rate,
+                        proxy.requests() - requests);
+                json.put((json.size() + 1) + ": " + millis + " ms", rate);
+            }
+        }
+        delete(base.resolve("s3/data/latency"));
+        results.put("latencyMiBs", json);
+    }
+
+    // --- memory of real guests
+    // ------------------------------------------------------------------------------------------------
+
+    private static final String CMDLINE =
+            "console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off no_timer_check audit=0"
+                    + " tsc=reliable random.trust_cpu=on";
+
+    private Path snapshot(PlainQemu vm, Path ram, String name) throws IOException, InterruptedException {
+        Path folder = Files.createDirectories(base.resolve("guests").resolve(name));
+        vm.command("stop", "{}");
+        Process cp = new ProcessBuilder(
+                        "cp",
+                        "--sparse=always",
+                        ram.toString(),
+                        folder.resolve("ram.img").toString())
+                .start();
+        if (cp.waitFor() != 0) {
+            throw new IOException("cp failed");
+        }
+        vm.command("cont", "{}");
+        return folder;
+    }
+
+    private PlainQemu boot(String name, String memory, String programs, Path ram)
+            throws IOException, InterruptedException {
+        Path root = Path.of(System.getenv().getOrDefault("HOLDFAST_ROOT", "."));
+        Path folder = base.resolve("qemu");
+        PlainQemu vm = PlainQemu.start(
+                folder, name, "tcg", memory, false, root.resolve(".holdfast/guest"), CMDLINE + programs, null, ram);
+        Path log = folder.resolve(name + ".log");
+        for (int i = 0; !Files.exists(log) || !Files.readString(log).contains("HF-UP"); i++) {
+            if (i > 600) {
+                throw new IOException("guest " + name + " did not come up: " + log);
+            }
+            Thread.sleep(200);
+        }
+        return vm;
+    }
+
+    private void guests(S3Server s3, List<String> parts) throws IOException, StorageException, InterruptedException {
+        int idle = options.number("--idle", 60);
+        int count = options.number("--guests", 12);
+        Map<String, Path> images = new LinkedHashMap<>();
+        Files.createDirectories(base.resolve("qemu"));
+        out.printf("%nGUESTS: memory of real guests under QEMU (Linux, busybox)%n");
+        Path ram = base.resolve("qemu/ram");
+        try (PlainQemu vm = boot("idle", "1GiB", "", ram)) {
+            Thread.sleep(5000);
+            images.put("idle-1", snapshot(vm, ram, "idle-1"));
+            Thread.sleep(Duration.ofSeconds(idle));
+            images.put("idle-2", snapshot(vm, ram, "idle-2"));
+        }
+        Files.delete(ram);
+        try (PlainQemu vm = boot("busy", "512MiB", " hf.run=touch,192,4000", ram)) {
+            Thread.sleep(20_000);
+            images.put("busy-1", snapshot(vm, ram, "busy-1"));
+            Thread.sleep(Duration.ofSeconds(Math.min(idle, 20)));
+            images.put("busy-2", snapshot(vm, ram, "busy-2"));
+        }
+        Files.delete(ram);
+        for (int i = 0; i < count; i++) {
+            try (PlainQemu vm = boot("os" + i, "256MiB", "", ram)) {
+                Thread.sleep(2000);
+                images.put("os-" + i, snapshot(vm, ram, "os-" + i));
+            }
+            Files.delete(ram);
+        }
+        if (parts.contains("guests")) {
+            results.put("guests", stored(s3, images, CHUNK, true));
+        }
+        if (parts.contains("chunks")) {
+            out.printf("%nCHUNK SIZE, all of those images in one repository%n");
+            Map<String, Object> json = new LinkedHashMap<>();
+            for (int chunk : new int[] {4, 16, 64, 256, 1024}) {
+                json.put(chunk + " KiB", stored(s3, images, chunk * 1024, false));
+            }
+            results.put("chunkSizes", json);
+        }
+    }
+
+    private Map<String, Object> stored(S3Server s3, Map<String, Path> images, int chunk, boolean each)
+            throws IOException, StorageException, InterruptedException {
+        String bucket = "guests-" + chunk + "-" + ++names;
+        Map<String, Object> json = new LinkedHashMap<>();
+        try (S3ObjectStore store = store(s3.endpoint(), s3, bucket)) {
+            Host h = host(store, "r", chunk, null);
+            long data = 0;
+            long os = 0;
+            long osStored = 0;
+            long first = 0;
+            double seconds = 0;
+            for (Map.Entry<String, Path> e : images.entrySet()) {
+                String cp = "cp-" + e.getKey();
+                Files.createDirectories(h.images().resolve(cp));
+                Path folder = h.images().resolve(cp).resolve("a");
+                Files.move(e.getValue(), folder);
+                long start = System.nanoTime();
+                Archiver.Result r = h.archiver().archive(cp, List.of("a"), new Progress());
+                seconds += (System.nanoTime() - start) / 1e9;
+                commit(h, cp, r);
+                Files.move(folder, e.getValue());
+                var f = r.figures();
+                data += f.dataBytes();
+                if (e.getKey().startsWith("os-")) {
+                    os += f.dataBytes();
+                    osStored += f.storedBytes();
+                }
+                if (each) {
+                    String more = "";
+                    if (e.getKey().endsWith("-2")) {
+                        more = String.format(Locale.ROOT, ", %.1f %% of the first", 100.0 * f.storedBytes() / first);
+                        json.put(e.getKey() + " of first", (double) f.storedBytes() / first);
+                    }
+                    out.printf(
+                            Locale.ROOT,
+                            "  %-7s %7.1f MiB of data, %7.1f new, %7.1f uploaded%s%n",
+                            e.getKey(),
+                            f.dataBytes() / (double) MIB,
+                            f.newBytes() / (double) MIB,
+                            f.storedBytes() / (double) MIB,
+                            more);
+                }
+                first = f.storedBytes();
+            }
+            if (each && os > 0) {
+                out.printf(
+                        Locale.ROOT,
+                        "  guests of one OS: %.1f MiB of data store %.1f MiB: %.1f %% (target 35 %%)%n",
+                        os / (double) MIB,
+                        osStored / (double) MIB,
+                        100.0 * osStored / os);
+                json.put("one OS stored of sum", (double) osStored / os);
+            }
+            Map<String, Long> sizes = new LinkedHashMap<>();
+            for (String kind : List.of("packs/", "index/", "vms/")) {
+                long n = 0;
+                for (Stored s : store.list("r/" + kind)) {
+                    n += s.bytes();
+                }
+                sizes.put(kind, n);
+            }
+            long all = sizes.values().stream().mapToLong(Long::longValue).sum();
+            out.printf(
+                    Locale.ROOT,
+                    "  %5d KiB chunks: %.0f MiB of data, packs %.1f MiB, index %.2f MiB, VM manifests %.2f MiB: ratio %.2f;"
+                            + " archive %.0f MiB/s%n",
+                    chunk / 1024,
+                    data / (double) MIB,
+                    sizes.get("packs/") / (double) MIB,
+                    sizes.get("index/") / (double) MIB,
+                    sizes.get("vms/") / (double) MIB,
+                    data / (double) all,
+                    data / (double) MIB / seconds);
+            json.put("chunkBytes", chunk);
+            json.put("dataBytes", data);
+            json.put("storedBytes", sizes);
+            json.put("ratio", data / (double) all);
+            json.put("archiveMiBs", data / (double) MIB / seconds);
+        }
+        delete(base.resolve("s3/data").resolve(bucket));
+        return json;
+    }
+
+    // --- small things
+    // -----------------------------------------------------------------------------------------------------------
+
+    private static double median(List<Double> v) {
+        List<Double> s = v.stream().sorted().toList();
+        int n = s.size();
+        return n % 2 == 1 ? s.get(n / 2) : (s.get(n / 2 - 1) + s.get(n / 2)) / 2;
+    }
+
+    private static List<Long> round(List<Double> v) {
+        return v.stream().map(Math::round).toList();
+    }
+
+    private static void delete(Path folder) {
+        if (folder == null || !Files.exists(folder)) {
+            return;
+        }
+        try {
+            Files.walkFileTree(folder, new SimpleFileVisitor<>() {
+                @Override
+                public FileVisitResult visitFile(Path file, BasicFileAttributes attrs) throws IOException {
+                    Files.delete(file);
+                    return FileVisitResult.CONTINUE;
+                }
+
+                @Override
+                public FileVisitResult postVisitDirectory(Path dir, IOException e) throws IOException {
+                    Files.delete(dir);
+                    return FileVisitResult.CONTINUE;
+                }
+            });
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+}

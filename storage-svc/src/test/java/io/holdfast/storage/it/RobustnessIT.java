@@ -1,0 +1,357 @@
+package io.holdfast.storage.it;
+
+import static io.holdfast.storage.it.TestHost.archive;
+import static io.holdfast.storage.it.TestHost.commit;
+import static io.holdfast.storage.it.TestHost.failure;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.holdfast.devstack.FaultProxy;
+import io.holdfast.devstack.FaultProxy.Fault;
+import io.holdfast.devstack.FaultProxy.Seen;
+import io.holdfast.devstack.S3Server;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.StorageException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Predicate;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** The repository on a real S3 server behind a proxy that does what networks and servers do at their worst. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class RobustnessIT {
+    private static final String CP = "cp-20260101t000000z-abcdef";
+    private static final Keys KEYS = new Keys("r");
+
+    @TempDir
+    static Path base;
+
+    private S3Server s3;
+    private FaultProxy proxy;
+    private int tests;
+    private String bucket;
+    private Path folder;
+    private S3ObjectStore store;
+
+    @BeforeAll
+    void start() {
+        s3 = S3Server.start(base.resolve("s3"), 0);
+    }
+
+    @AfterAll
+    void stop() {
+        s3.close();
+    }
+
+    @BeforeEach
+    void fresh() throws Exception {
+        tests++;
+        bucket = "bucket-" + tests;
+        folder = Files.createDirectories(base.resolve("t" + tests));
+        proxy = FaultProxy.before(s3.endpoint());
+        store = store(Duration.ofSeconds(60));
+        store.check(true);
+    }
+
+    @AfterEach
+    void end() {
+        store.close();
+        proxy.close();
+    }
+
+    private S3ObjectStore store(Duration retry) {
+        return new S3ObjectStore(new S3ObjectStore.Access(
+                proxy.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), bucket, retry, Duration.ofSeconds(2)));
+    }
+
+    private TestHost host(String name) throws Exception {
+        return TestHost.of(folder, name, store, KEYS, null);
+    }
+
+    private static Predicate<Seen> put(String what) {
+        return s -> s.method().equals("PUT") && s.path().contains(what);
+    }
+
+    private static Predicate<Seen> every(int n) {
+        AtomicInteger count = new AtomicInteger();
+        return s -> count.incrementAndGet() % n == 0;
+    }
+
+    private long putsOfPacks() {
+        return proxy.seen().stream().filter(put("/packs/")).count();
+    }
+
+    private boolean exists(String key) {
+        return Files.exists(base.resolve("s3/data").resolve(bucket).resolve(key));
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"SLOW_DOWN", "INTERNAL_ERROR", "CUT_REQUEST", "CUT_ANSWER", "LOSE_ANSWER"})
+    void faultsThatPassOnlyDelayWhateverTheyHit(Fault fault) throws Exception {
+        // Given: every third request of any kind suffers
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 12 << 20, 1);
+        AtomicInteger done = proxy.inject(fault, 0, every(3));
+
+        // When
+        Archiver.Result r = archive(one, CP, "a");
+        commit(one, CP, r);
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+
+        // Then
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+        assertThat(done.get()).isGreaterThan(5);
+    }
+
+    @Test
+    void silenceIsGivenUpAndTriedAgain() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 8 << 20, 1);
+        AtomicInteger puts = proxy.inject(Fault.SILENCE, 2, put("/packs/"));
+        AtomicInteger gets = proxy.inject(
+                Fault.SILENCE, 2, s -> s.method().equals("GET") && s.path().contains("/packs/"));
+
+        // When
+        commit(one, CP, archive(one, CP, "a"));
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+
+        // Then
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+        assertThat(puts.get()).isEqualTo(2);
+        assertThat(gets.get()).isEqualTo(2);
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"FULL", "QUOTA", "DENIED", "NO_BUCKET"})
+    void refusalMidUploadFailsByCodeLeavesNoCheckpointAndTheRepeatUploadsOnlyTheRest(Fault fault) throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 32 << 20, 1);
+        AtomicInteger passed = new AtomicInteger();
+        Predicate<Seen> fourth = s -> put("/packs/").test(s) && passed.incrementAndGet() > 3;
+        proxy.inject(fault, 0, fourth);
+        long start = System.nanoTime();
+
+        // When
+        StorageException e = failure(() -> archive(one, CP, "a"));
+        Duration took = Duration.ofNanos(System.nanoTime() - start);
+        boolean manifest = exists(KEYS.vm(CP, "a"));
+        proxy.heal();
+        proxy.forget();
+        Archiver.Result again = archive(one, CP, "a");
+        long uploaded = putsOfPacks();
+        commit(one, CP, again);
+
+        // Then
+        assertThat(e.code())
+                .isEqualTo(
+                        fault == Fault.FULL || fault == Fault.QUOTA
+                                ? ErrorCode.REPOSITORY_FULL
+                                : ErrorCode.REPOSITORY_UNAVAILABLE);
+        assertThat(e).hasMessageContaining("object r/packs/");
+        assertThat(e.remedy()).contains("bucket " + bucket);
+        assertThat(took).as("a refusal is not tried again").isLessThan(Duration.ofSeconds(20));
+        assertThat(manifest).isFalse();
+        assertThat(one.image(CP, "a").resolve("ram.img")).exists();
+        long packs = store.list(KEYS.packs()).size();
+        assertThat(uploaded).as("of %d packs", packs).isEqualTo(packs - 3);
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void serverThatIsBusyForAWhileIsAskedEverMoreSeldom() throws Exception {
+        // Given
+        store.close();
+        store = store(Duration.ofSeconds(4));
+        proxy.inject(Fault.SLOW_DOWN, 0, s -> true);
+        proxy.forget();
+
+        // When
+        StorageException e = failure(() -> store.size("r/config"));
+
+        // Then
+        assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+        assertThat(e).hasMessageContaining("object r/config").hasMessageContaining("tried");
+        assertThat(e.remedy()).contains(proxy.endpoint());
+        assertThat(proxy.seen().size()).isBetween(4, 15);
+    }
+
+    @Test
+    void indexAndManifestThatCannotBeWrittenLeaveNoCheckpoint() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 4 << 20, 1);
+        for (String step : List.of("/index/", "/vms/")) {
+            AtomicInteger done = proxy.inject(Fault.DENIED, 0, put(step));
+
+            // When
+            StorageException e = failure(() -> archive(one, CP, "a"));
+            proxy.heal();
+
+            // Then
+            assertThat(done.get()).isPositive();
+            assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+            assertThat(e.remedy()).contains("rights");
+            assertThat(exists(KEYS.vm(CP, "a"))).isFalse();
+            assertThat(failure(() -> host("reader").pull(CP, "a")).code()).isEqualTo(ErrorCode.UNKNOWN_CHECKPOINT);
+        }
+        commit(one, CP, archive(one, CP, "a"));
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void commitWhoseAnswerIsLostIsDoneOnce() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        Archiver.Result r = archive(one, CP, "a");
+        AtomicInteger done = proxy.inject(Fault.LOSE_ANSWER, 1, put("/checkpoints/"));
+
+        // When
+        commit(one, CP, r);
+
+        // Then
+        assertThat(done.get()).isEqualTo(1);
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void bucketThatVanishedIsNamedAndNoneIsMadeInItsPlace() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        Path data = base.resolve("s3/data");
+        Files.move(data.resolve(bucket), folder.resolve("away"));
+
+        // When
+        StorageException pull = failure(() -> host("h2").pull(CP, "a"));
+        StorageException archive = failure(() -> archive(one, CP, "a"));
+        boolean made = Files.exists(data.resolve(bucket));
+        Files.move(folder.resolve("away"), data.resolve(bucket));
+
+        // Then
+        for (StorageException e : List.of(pull, archive)) {
+            assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+            assertThat(e).hasMessageContaining("NoSuchBucket");
+            assertThat(e.remedy()).contains(bucket);
+        }
+        assertThat(made).isFalse();
+        TestHost three = host("h3");
+        three.pull(CP, "a");
+        TestImage.assertSame(one.image(CP, "a"), three.image(CP, "a"));
+    }
+
+    @Test
+    void answerBrokenOnItsWayIsReadAgainAndOneThatStaysBrokenIsRefused() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 4 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        Predicate<Seen> packs = s -> s.method().equals("GET") && s.path().contains("/packs/");
+
+        // When
+        AtomicInteger done = proxy.inject(Fault.FLIP_ANSWER, 1, packs);
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+        proxy.inject(Fault.FLIP_ANSWER, 0, packs);
+        StorageException e = failure(() -> host("h3").pull(CP, "a"));
+
+        // Then
+        assertThat(done.get()).isEqualTo(1);
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+        assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        assertThat(e).hasMessageContaining("object r/packs/");
+    }
+
+    @Test
+    void packThatWasCollectedMeanwhileIsFoundAgainWhereItsChunksAreNow() throws Exception {
+        // Given: two packs with the same chunks, each with its index; the first pair goes while a reader is at work
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        Path root = base.resolve("s3/data").resolve(bucket).resolve("r");
+        move(root.resolve("packs"), folder.resolve("old-packs"));
+        move(root.resolve("index"), folder.resolve("old-index"));
+        TestHost other = host("other");
+        TestImage.write(other.image("cp-other", "a"), 1 << 20, 1);
+        archive(other, "cp-other", "a");
+        move(root.resolve("index"), folder.resolve("new-index"));
+        move(folder.resolve("old-index"), root.resolve("index"));
+        Predicate<Seen> firstRead = s -> s.method().equals("GET") && s.path().contains("/packs/");
+        AtomicInteger reads = new AtomicInteger();
+        proxy.inject(Fault.DENIED, 1, s -> {
+            if (firstRead.test(s) && reads.incrementAndGet() == 1) {
+                try {
+                    move(root.resolve("index"), folder.resolve("old-index"));
+                    move(folder.resolve("new-index"), root.resolve("index"));
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            }
+            return false;
+        });
+
+        // When
+        TestHost two = host("h2");
+        two.pull(CP, "a");
+
+        // Then
+        assertThat(reads.get()).isGreaterThan(1);
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    /** Moves the files of a folder into another. */
+    private static void move(Path from, Path to) throws IOException {
+        Files.createDirectories(to);
+        try (var dir = Files.list(from)) {
+            for (Path p : dir.toList()) {
+                Files.move(p, to.resolve(p.getFileName()));
+            }
+        }
+    }
+
+    @Test
+    void latencyDoesNotMultiplyByTheNumberOfChunks() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 128 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        proxy.latency(Duration.ofMillis(100));
+        TestHost two = host("h2");
+        proxy.forget();
+        long start = System.nanoTime();
+
+        // When
+        two.pull(CP, "a");
+
+        // Then: over 1000 chunks of 64 KiB
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+        assertThat(proxy.seen().size()).isLessThan(120);
+        assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(20));
+    }
+}
