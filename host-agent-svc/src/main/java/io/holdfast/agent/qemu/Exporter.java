@@ -86,8 +86,8 @@ public final class Exporter {
         MachineFile m = image.machine();
         Path to = Files.createDirectory(target.resolve(name));
         long bytes;
-        try (FileChannel c = FileChannel.open(
-                to.resolve(STREAM), StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
+        try (FileChannel c =
+                FileChannel.open(to.resolve(STREAM), StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
             bytes = new StreamComposer(image).writeTo(c);
             c.force(true);
         }
@@ -103,7 +103,10 @@ public final class Exporter {
         script(to.resolve("run.sh"), one(m));
         out.printf(
                 "%s: %s of %d MiB%s%n",
-                name, to.resolve(STREAM), bytes >> 20, patched == 0 ? "; it waits for \"cont\" after it is loaded" : "");
+                name,
+                to.resolve(STREAM),
+                bytes >> 20,
+                patched == 0 ? "; it waits for \"cont\" after it is loaded" : "");
         return m.vm();
     }
 
@@ -182,7 +185,13 @@ public final class Exporter {
             } else if (i > 0) {
                 w = quote(w);
             }
-            s.append(w).append(w.startsWith("-") && i + 1 < words.size() && !words.get(i + 1).startsWith("-") ? " " : " \\\n  ");
+            s.append(w)
+                    .append(
+                            w.startsWith("-")
+                                            && i + 1 < words.size()
+                                            && !words.get(i + 1).startsWith("-")
+                                    ? " "
+                                    : " \\\n  ");
         }
         return s.append("-incoming 'exec:cat " + STREAM + "' \"$@\"\n").toString();
     }
@@ -191,10 +200,11 @@ public final class Exporter {
         Set<String> segments = new TreeSet<>(Comparator.naturalOrder());
         vms.forEach(v -> v.nics().forEach(n -> segments.add(n.segment())));
         List<String> names = List.copyOf(segments);
-        StringBuilder s = new StringBuilder("#!/bin/sh\n# Makes a bridge per segment and starts every VM. Run as root, best in a network"
-                + " namespace of its own: ip netns add x; ip netns exec x ./run-all.sh\n"
-                + "# Frames that were in flight (frames-*.pcapng) are not sent again: TCP does that by itself.\n"
-                + "cd \"$(dirname \"$0\")\" || exit 1\nset -e\n");
+        StringBuilder s = new StringBuilder(
+                "#!/bin/sh\n# Makes a bridge per segment and starts every VM. Run as root, best in a network"
+                        + " namespace of its own: ip netns add x; ip netns exec x ./run-all.sh\n"
+                        + "# Frames that were in flight (frames-*.pcapng) are not sent again: TCP does that by itself.\n"
+                        + "cd \"$(dirname \"$0\")\" || exit 1\nset -e\n");
         for (int i = 0; i < names.size(); i++) {
             s.append("ip link add hfxb" + i + " type bridge stp_state 0 mcast_snooping 0 && ip link set hfxb" + i
                     + " up   # segment " + names.get(i) + "\n");
