@@ -14,8 +14,7 @@ public final class Bench {
     }
 
     private static final Map<String, Runner> BENCHES =
-            new TreeMap<>(
-            Map.of("first", FirstBench::run, "cut", CutBench::run, "repository", RepositoryBench::run));
+            new TreeMap<>(Map.of("first", FirstBench::run, "cut", CutBench::run, "repository", RepositoryBench::run));
 
     private Bench() {}
 

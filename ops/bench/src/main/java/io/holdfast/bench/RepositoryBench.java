@@ -52,6 +52,9 @@ import java.util.concurrent.atomic.AtomicInteger;
  * incompressible data beside raw puts and gets of the same client in the same run, by turns; the pipeline of one core beside
  * memcpy; a restore with 100 ms more latency; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
  * and different chunk sizes store.
+ *
+ * <p>Options: {@code --size MIB --runs N --transfers N --workers N --guests N --idle SECONDS --json FILE}, {@code --parts
+ * pipeline,speed,latency,guests,chunks}.
  */
 final class RepositoryBench {
     private static final int MIB = 1 << 20;
@@ -88,7 +91,8 @@ final class RepositoryBench {
     }
 
     private void all() throws IOException, StorageException, InterruptedException, ExecutionException {
-        List<String> parts = List.of(options.text("--parts", "pipeline,speed,latency,guests,chunks").split(",", -1));
+        List<String> parts = List.of(
+                options.text("--parts", "pipeline,speed,latency,guests,chunks").split(",", -1));
         if (parts.contains("pipeline")) {
             pipeline();
         }
