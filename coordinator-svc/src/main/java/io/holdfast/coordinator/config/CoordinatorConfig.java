@@ -1,11 +1,18 @@
 package io.holdfast.coordinator.config;
 
+import io.holdfast.coordinator.app.Schedule;
 import io.holdfast.coordinator.domain.Phases;
 import io.holdfast.coordinator.domain.Settings;
+import io.holdfast.schemas.event.KeepPolicy;
+import io.holdfast.schemas.event.Request;
 import io.smallrye.config.ConfigMapping;
 import io.smallrye.config.WithDefault;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
 
 /** Configuration of the coordinator. */
 @ConfigMapping(prefix = "holdfast.coordinator")
@@ -55,6 +62,9 @@ public interface CoordinatorConfig {
 
     /** Time limits of phases. */
     Limits limits();
+
+    /** Work on the repository that is asked for by the clock. */
+    Schedules schedule();
 
     /** Topics, which the coordinator creates. */
     Topics topics();
@@ -123,6 +133,98 @@ public interface CoordinatorConfig {
         /** A failed deploy or restore is removed. */
         @WithDefault("2m")
         Duration undo();
+
+        /** The repository is verified. */
+        @WithDefault("24h")
+        Duration verify();
+
+        /** Checkpoints are forgotten. */
+        @WithDefault("1h")
+        Duration forget();
+
+        /** Garbage is collected. */
+        @WithDefault("6h")
+        Duration prune();
+
+        /** A checkpoint is held, its objects locked. */
+        @WithDefault("1h")
+        Duration hold();
+
+        /** A checkpoint is released. */
+        @WithDefault("2m")
+        Duration release();
+
+        /** The repository is counted. */
+        @WithDefault("1h")
+        Duration stats();
+
+        /** Index and catalog are made anew. */
+        @WithDefault("6h")
+        Duration rebuild();
+    }
+
+    /** Work on the repository that is asked for by the clock. Every part is off by default. */
+    interface Schedules {
+        /** Verify. */
+        Verify verify();
+
+        /** Forget by a policy, and the prune after it. */
+        Forget forget();
+
+        /** Prune. */
+        Prune prune();
+
+        /** Verify. */
+        interface Verify {
+            /** Time between runs, counted from midnight UTC; nothing: never. */
+            Optional<Duration> every();
+
+            /** How long after the beginning of each such time it runs. */
+            @WithDefault("0s")
+            Duration offset();
+
+            /** Part of the packs that is read, in percent. */
+            @WithDefault("5")
+            int samplePercent();
+        }
+
+        /** Forget. Without a rule it does not run. */
+        interface Forget {
+            /** Time between runs, counted from midnight UTC; nothing: never. */
+            Optional<Duration> every();
+
+            /** How long after the beginning of each such time it runs. */
+            @WithDefault("0s")
+            Duration offset();
+
+            /** Only checkpoints of that instance; nothing: of each. */
+            Optional<String> instance();
+
+            /** Keep the newest so many of an instance. */
+            OptionalInt keepLast();
+
+            /** Keep the newest of each of the last so many hours that have any. */
+            OptionalInt keepHourly();
+
+            /** The same by days. */
+            OptionalInt keepDaily();
+
+            /** The same by ISO weeks. */
+            OptionalInt keepWeekly();
+
+            /** The same by months. */
+            OptionalInt keepMonthly();
+        }
+
+        /** Prune. */
+        interface Prune {
+            /** Time between runs, counted from midnight UTC; nothing: never. */
+            Optional<Duration> every();
+
+            /** How long after the beginning of each such time it runs. */
+            @WithDefault("0s")
+            Duration offset();
+        }
     }
 
     /** Topics. */
@@ -142,6 +244,40 @@ public interface CoordinatorConfig {
         /** How long public events are kept. */
         @WithDefault("30d")
         Duration eventRetention();
+    }
+
+    /** What is to be asked for by the clock. */
+    default List<Schedule.Job> jobs() {
+        var jobs = new ArrayList<Schedule.Job>();
+        var v = schedule().verify();
+        v.every()
+                .ifPresent(e -> jobs.add(
+                        new Schedule.Job("verify", e, v.offset(), new Request.Verify(null, v.samplePercent()))));
+        var f = schedule().forget();
+        var keep = new KeepPolicy(
+                boxed(f.keepLast()),
+                boxed(f.keepHourly()),
+                boxed(f.keepDaily()),
+                boxed(f.keepWeekly()),
+                boxed(f.keepMonthly()));
+        f.every().ifPresent(e -> {
+            if (keep.keepsNothing()) {
+                throw new IllegalArgumentException(
+                        "holdfast.coordinator.schedule.forget has no keep-last, -hourly, -daily, -weekly or -monthly");
+            }
+            jobs.add(new Schedule.Job(
+                    "forget",
+                    e,
+                    f.offset(),
+                    new Request.Forget(null, f.instance().orElse(null), keep, false)));
+        });
+        var p = schedule().prune();
+        p.every().ifPresent(e -> jobs.add(new Schedule.Job("prune", e, p.offset(), new Request.Prune(false))));
+        return jobs;
+    }
+
+    private static Integer boxed(OptionalInt i) {
+        return i.isPresent() ? i.getAsInt() : null;
     }
 
     /** What the decisions need of it. */
@@ -171,6 +307,13 @@ public interface CoordinatorConfig {
                         Map.entry(Phases.RESUME, l.resume()),
                         Map.entry(Phases.DESTROY, l.destroy()),
                         Map.entry(Phases.ABORT, l.abort()),
-                        Map.entry(Phases.UNDO, l.undo())));
+                        Map.entry(Phases.UNDO, l.undo()),
+                        Map.entry(Phases.VERIFY, l.verify()),
+                        Map.entry(Phases.FORGET, l.forget()),
+                        Map.entry(Phases.PRUNE, l.prune()),
+                        Map.entry(Phases.HOLD, l.hold()),
+                        Map.entry(Phases.RELEASE, l.release()),
+                        Map.entry(Phases.STATS, l.stats()),
+                        Map.entry(Phases.REBUILD, l.rebuild())));
     }
 }

@@ -16,6 +16,7 @@ import io.holdfast.coordinator.domain.OperationState.Failed;
 import io.holdfast.coordinator.domain.OperationState.Forward;
 import io.holdfast.coordinator.domain.OperationState.HostArchive;
 import io.holdfast.coordinator.domain.OperationState.Loading;
+import io.holdfast.coordinator.domain.OperationState.Maintaining;
 import io.holdfast.coordinator.domain.OperationState.Preparing;
 import io.holdfast.coordinator.domain.OperationState.Pulling;
 import io.holdfast.coordinator.domain.OperationState.Resuming;
@@ -147,7 +148,7 @@ public final class Decider {
         /** Makes the instances fit the operations, after a crash between the records of one decision. */
         void mend() {
             for (Operation op : operations.values()) {
-                if (op.ended()) {
+                if (op.ended() || op.kind().ofRepository()) {
                     continue;
                 }
                 Instance i = instances.get(op.instance());
@@ -218,6 +219,7 @@ public final class Decider {
                 case Request.Checkpoint c -> checkpoint(in, c);
                 case Request.Restore r -> restore(in, r);
                 case Request.Destroy d -> destroy(in, d);
+                case Request.OfRepository r -> maintain(in, r);
             }
         }
 
@@ -479,12 +481,274 @@ public final class Decider {
                     layout,
                     clear,
                     skipped,
+                    null,
                     Sorted.map(null),
                     null);
         }
 
+        // ---- requests about the repository
+
+        void maintain(Input.Requested in, Request.OfRepository request) {
+            OperationKind kind = RepositoryTask.kind(request);
+            List<String> inUse = operations.values().stream()
+                    .filter(o -> !o.ended() && o.kind() == OperationKind.restore)
+                    .map(Operation::checkpoint)
+                    .distinct()
+                    .toList();
+            List<Problem> problems = problems(request, inUse);
+            if (!problems.isEmpty()) {
+                reject(in, kind, null, problems);
+                return;
+            }
+            Operation other = !kind.exclusive()
+                    ? null
+                    : operations.values().stream()
+                            .filter(o -> !o.ended() && o.kind().exclusive())
+                            .findFirst()
+                            .orElse(null);
+            if (other != null) {
+                reject(
+                        in,
+                        kind,
+                        null,
+                        ErrorCode.REPOSITORY_BUSY,
+                        "operation " + other.id() + " (" + other.kind() + ") is at work on the repository",
+                        "ask again when it is over");
+                return;
+            }
+            String host = keeper();
+            if (host == null) {
+                reject(
+                        in,
+                        kind,
+                        null,
+                        ErrorCode.HOST_UNAVAILABLE,
+                        "no storage service that reaches the bucket has been heard of lately",
+                        "start one, and see whether its bucket answers");
+                return;
+            }
+            RepositoryTask task = RepositoryTask.of(request, inUse);
+            var op = new Operation(
+                    Ids.operation(in.source(), in.requestId()),
+                    kind,
+                    null,
+                    in.requestId(),
+                    in.source(),
+                    in.trace(),
+                    now,
+                    task.checkpoint(),
+                    null,
+                    null,
+                    null,
+                    List.of(),
+                    List.of(),
+                    task,
+                    Sorted.map(null),
+                    null);
+            accept(op, null);
+            begin(op, new Maintaining(span(kind.name()), Sorted.set(List.of(host)), kind.name()));
+        }
+
+        /** What is wrong with a request about the repository, as far as can be told here. */
+        List<Problem> problems(Request.OfRepository request, List<String> inUse) {
+            var found = new ArrayList<Problem>();
+            switch (request) {
+                case Request.Verify v when v.checkpoint() != null -> known(v.checkpoint(), "/checkpoint", found);
+                case Request.Hold h -> known(h.checkpoint(), "/checkpoint", found);
+                case Request.Forget f -> {
+                    boolean named = f.checkpoints() != null && !f.checkpoints().isEmpty();
+                    if (named == (f.keep() != null)) {
+                        found.add(new Problem(
+                                ErrorCode.INVALID_EVENT,
+                                "",
+                                "a forget needs either checkpoints or a policy, and not both",
+                                "give /checkpoints or /keep"));
+                    } else if (f.keep() != null && f.keep().keepsNothing()) {
+                        found.add(new Problem(
+                                ErrorCode.INVALID_EVENT,
+                                "/keep",
+                                "the policy would keep nothing",
+                                "give at least one of last, hourly, daily, weekly, monthly"));
+                    }
+                    for (int i = 0; named && i < f.checkpoints().size(); i++) {
+                        String id = f.checkpoints().get(i);
+                        known(id, "/checkpoints/" + i, found);
+                        if (inUse.contains(id)) {
+                            found.add(new Problem(
+                                    ErrorCode.REPOSITORY_BUSY,
+                                    "/checkpoints/" + i,
+                                    "checkpoint " + id + " is being restored",
+                                    "ask again when the restore is over"));
+                        }
+                    }
+                }
+                default -> {
+                    // nothing that can be wrong
+                }
+            }
+            return found;
+        }
+
+        void known(String checkpoint, String field, List<Problem> found) {
+            if (!checkpoints.containsKey(checkpoint)) {
+                found.add(new Problem(
+                        ErrorCode.UNKNOWN_CHECKPOINT,
+                        field,
+                        "no checkpoint " + checkpoint + " is known",
+                        "list the checkpoints; a rebuild finds those that the catalog lacks"));
+            }
+        }
+
+        /** The storage service that works on the repository next: alive, and with the least of that to do. */
+        String keeper() {
+            return hosts.values().stream()
+                    .filter(h -> h.storageAlive(now, settings.alive())
+                            && h.storage() != null
+                            && h.storage().reachable())
+                    .map(HostInfo::host)
+                    .min(Comparator.<String>comparingLong(h -> operations.values().stream()
+                                    .filter(o -> o.state() instanceof Maintaining m
+                                            && m.waiting().contains(h))
+                                    .count())
+                            .thenComparing(Comparator.naturalOrder()))
+                    .orElse(null);
+        }
+
+        /** A storage service has ended its work on the repository. */
+        void maintained(Operation op, Maintaining s, PublicEvent outcome, CheckpointView entry) {
+            Operation over = op.phaseDone(
+                    s.phase(), Duration.between(s.span().startedAt(), now).toMillis());
+            outward.add(done(over, s.phase()));
+            if (entry != null) {
+                checkpoints = Sorted.with(checkpoints, entry.checkpoint(), entry);
+                outward.add(new Effect.Catalog(entry));
+            }
+            end(over, s.complete(now, outcome, entry));
+        }
+
+        void reportedByKeeper(Operation op, Maintaining s, Report report) {
+            long millis = millisSince(op.acceptedAt());
+            switch (report) {
+                case Report.Verified r
+                when op.kind() == OperationKind.verify ->
+                    maintained(op, s, new PublicEvent.VerifyCompleted(op.id(), r.result(), millis), null);
+                case Report.Forgotten r
+                when op.kind() == OperationKind.forget ->
+                    maintained(op, s, new PublicEvent.ForgetCompleted(op.id(), r.result(), millis), null);
+                case Report.Pruned r
+                when op.kind() == OperationKind.prune ->
+                    maintained(op, s, new PublicEvent.PruneCompleted(op.id(), r.result(), millis), null);
+                case Report.Counted r
+                when op.kind() == OperationKind.stats ->
+                    maintained(op, s, new PublicEvent.StatsCompleted(op.id(), r.result(), millis), null);
+                case Report.Held r
+                when op.kind() == OperationKind.hold ->
+                    maintained(
+                            op,
+                            s,
+                            new PublicEvent.HoldCompleted(
+                                    op.id(),
+                                    op.checkpoint(),
+                                    op.task().reason(),
+                                    op.task().until(),
+                                    r.locked(),
+                                    r.note(),
+                                    millis),
+                            held(op.checkpoint(), true));
+                case Report.Released r
+                when op.kind() == OperationKind.release ->
+                    maintained(
+                            op,
+                            s,
+                            new PublicEvent.ReleaseCompleted(op.id(), op.checkpoint(), millis),
+                            held(op.checkpoint(), false));
+                case Report.Found r
+                when op.kind() == OperationKind.rebuild && !op.task().dryRun() -> found(r);
+                case Report.Rebuilt r when op.kind() == OperationKind.rebuild -> rebuilt(op, s, r, millis);
+                default -> {
+                    // a repeat, or of another phase
+                }
+            }
+        }
+
+        CheckpointView held(String checkpoint, boolean held) {
+            CheckpointView c = checkpoints.get(checkpoint);
+            return c == null ? null : c.held(held);
+        }
+
+        /** A rebuild tells of a checkpoint in the bucket. */
+        void found(Report.Found r) {
+            CheckpointManifest m = r.manifest();
+            CheckpointView before = checkpoints.get(m.checkpoint());
+            var entry = new CheckpointView(
+                    m.checkpoint(),
+                    m.instance(),
+                    m.label(),
+                    m.takenAt(),
+                    before == null ? null : before.operation(),
+                    r.manifestKey(),
+                    r.manifestSha256(),
+                    m,
+                    r.held());
+            if (!entry.equals(before)) {
+                checkpoints = Sorted.with(checkpoints, entry.checkpoint(), entry);
+                outward.add(new Effect.Catalog(entry));
+            }
+        }
+
+        void rebuilt(Operation op, Maintaining s, Report.Rebuilt r, long millis) {
+            if (!op.task().dryRun()) {
+                List<String> untold = r.result().checkpoints().stream()
+                        .filter(c -> !checkpoints.containsKey(c))
+                        .toList();
+                if (!untold.isEmpty()) { // the service restarted before it had told of all
+                    fail(
+                            op,
+                            new HostFailure(
+                                    r.header().host(),
+                                    ErrorCode.INTERRUPTED,
+                                    untold.size() + " checkpoints of the bucket were not told of",
+                                    "ask for the rebuild again"));
+                    return;
+                }
+                forget(gone(r, s));
+            }
+            maintained(op, s, new PublicEvent.RebuildCompleted(op.id(), r.result(), millis), null);
+        }
+
+        /** Checkpoints of the catalog that the bucket does not have; one that was committed meanwhile is not among them. */
+        List<String> gone(Report.Rebuilt r, Maintaining s) {
+            Set<String> there = new TreeSet<>(r.result().checkpoints());
+            return checkpoints.values().stream()
+                    .filter(c -> !there.contains(c.checkpoint()))
+                    .filter(c -> {
+                        Operation by = c.operation() == null ? null : operations.get(c.operation());
+                        return by == null
+                                || (by.state() instanceof Ended e
+                                        && e.endedAt().isBefore(s.span().startedAt()));
+                    })
+                    .map(CheckpointView::checkpoint)
+                    .toList();
+        }
+
+        /** The catalog names these no more. */
+        void forget(List<String> gone) {
+            for (String c : gone) {
+                checkpoints = Sorted.without(checkpoints, c);
+                outward.add(new Effect.Uncatalog(c));
+            }
+        }
+
+        void forgotten(io.holdfast.schemas.event.Maintenance.ForgetResult result) {
+            if (!result.dryRun()) {
+                forget(result.forgotten().stream().map(f -> f.checkpoint()).toList());
+            }
+        }
+
         void accept(Operation op, Instance instance) {
-            put(instance);
+            if (instance != null) {
+                put(instance);
+            }
             outward.add(accepted(op));
         }
 
@@ -639,6 +903,7 @@ public final class Decider {
                             op.checkpoint(),
                             s.cause().code() + " in phase " + s.cause().phase());
                 case Undoing s -> new Command.Destroy(header(op, host, Phases.DESTROY, s.attempt()));
+                case Maintaining s -> op.task().command(op.kind(), header(op, host, s.phase(), 1));
             };
         }
 
@@ -685,6 +950,7 @@ public final class Decider {
                 case Archiving s ->
                     begin(op, s.commit(span(Phases.COMMIT), op.hosts().getFirst(), manifest(op, s)));
                 case Committing s -> throw new IllegalStateException("a commit ends by its report");
+                case Maintaining s -> throw new IllegalStateException("work on the repository ends by its report");
                 case Clearing s -> begin(op, s.pull(span(Phases.PULL), op.hosts()));
                 case Pulling s -> begin(op, s.load(span(Phases.LOAD), op.hosts()));
                 case Loading s -> begin(op, s.resume(span(Phases.RESUME), op.hosts(), micros(now.plus(resumeLead()))));
@@ -757,7 +1023,7 @@ public final class Decider {
             Operation next = op.in(state);
             put(next);
             sentAt = Sorted.without(sentAt, op.id());
-            Instance instance = instances.get(op.instance());
+            Instance instance = op.instance() == null ? null : instances.get(op.instance());
             if (instance != null && op.id().equals(instance.operation())) {
                 put(instance.free());
             }
@@ -793,6 +1059,8 @@ public final class Decider {
                                     cause));
                 }
                 case destroy -> throw new IllegalStateException("a destroy collects its failures");
+                case verify, forget, prune, hold, release, stats, rebuild ->
+                    retreated(op, cause); // nothing to bring back
             }
         }
 
@@ -805,7 +1073,7 @@ public final class Decider {
 
         /** Brought back: the operation has failed. */
         void retreated(Operation op, Cause cause) {
-            if (op.kind() != OperationKind.checkpoint) {
+            if (op.kind() == OperationKind.deploy || op.kind() == OperationKind.restore) {
                 forgetInstance(op.instance());
             }
             HostFailure root = cause.hosts().stream()
@@ -893,6 +1161,9 @@ public final class Decider {
         void reported(Report report) {
             Report.Header h = report.header();
             Operation op = operations.get(h.operation());
+            if (report instanceof Report.Forgotten f && op != null && op.kind() == OperationKind.forget) {
+                forgotten(f.result()); // also when it comes late: they are gone
+            }
             if (op == null || !(op.state() instanceof Active state)) {
                 return; // trimmed, never ours, or late: nothing hangs on it
             }
@@ -915,6 +1186,7 @@ public final class Decider {
                 when state instanceof Archiving s && waits(s, h) ->
                     settle(op, s.archived(h.host(), new HostArchive(r.vms(), r.figures())));
                 case Report.Committed r when state instanceof Committing s && waits(s, h) -> committed(op, s, r);
+                case Report r when state instanceof Maintaining s && waits(s, h) -> reportedByKeeper(op, s, r);
                 case Report.Pulled r when state instanceof Pulling s && waits(s, h) -> settle(op, s.pulled(h.host()));
                 case Report.Loaded r when state instanceof Loading s && waits(s, h) -> settle(op, s.loaded(h.host()));
                 case Report.Resumed r
@@ -952,7 +1224,8 @@ public final class Decider {
                     op.id(),
                     r.manifestKey(),
                     r.manifestSha256(),
-                    manifest);
+                    manifest,
+                    false);
             checkpoints = Sorted.with(checkpoints, entry.checkpoint(), entry);
             outward.add(new Effect.Catalog(entry));
             end(
@@ -1155,7 +1428,10 @@ public final class Decider {
         }
 
         boolean ofStorage(Active state) {
-            return state instanceof Archiving || state instanceof Committing || state instanceof Pulling;
+            return state instanceof Archiving
+                    || state instanceof Committing
+                    || state instanceof Pulling
+                    || state instanceof Maintaining;
         }
 
         boolean lost(Active state, String host) {
@@ -1270,6 +1546,9 @@ public final class Decider {
                     if (c.entry() != null) {
                         checkpoints = Sorted.with(checkpoints, c.entry().checkpoint(), c.entry());
                         outward.add(new Effect.Catalog(c.entry()));
+                    }
+                    if (c.outcome() instanceof PublicEvent.ForgetCompleted f) {
+                        forgotten(f.result());
                     }
                     outward.addAll(outcome(op));
                 }

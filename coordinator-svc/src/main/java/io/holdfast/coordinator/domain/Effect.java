@@ -52,4 +52,7 @@ public sealed interface Effect {
 
     /** A checkpoint to name in the catalog. May be repeated. */
     record Catalog(CheckpointView checkpoint) implements Effect {}
+
+    /** A checkpoint that the catalog names no more. May be repeated. */
+    record Uncatalog(String checkpoint) implements Effect {}
 }

@@ -12,13 +12,16 @@ import java.util.SortedMap;
  * One operation, as it is journalled.
  *
  * @param id {@link Ids#operation}
+ * @param instance null for operations on the repository
  * @param trace CloudEvents extension attributes of the request ({@code traceparent}) that commands and events carry on
  * @param checkpoint the checkpoint that is made or restored, or null
  * @param manifestKey where the manifest of a checkpoint to restore is, or null
  * @param label label of the checkpoint that is made, or null
- * @param layout the instance: as it runs (checkpoint, destroy) or as it will run (deploy, restore)
+ * @param layout the instance: as it runs (checkpoint, destroy) or as it will run (deploy, restore); null for operations on
+ *     the repository
  * @param clear hosts that a restore clears first; empty: none
  * @param skipped hosts that were gone when the request came; they are told, but not waited for
+ * @param task what is to be done on the repository; null for operations on an instance
  * @param phases phases that are over, with their milliseconds
  */
 public record Operation(
@@ -35,6 +38,7 @@ public record Operation(
         InstanceLayout layout,
         List<String> clear,
         List<String> skipped,
+        RepositoryTask task,
         SortedMap<String, Long> phases,
         OperationState state) {
     public Operation {
@@ -44,10 +48,12 @@ public record Operation(
         phases = Sorted.map(phases);
     }
 
-    /** Hosts of the layout, in its order. */
+    /** Hosts of the layout, in its order; none for operations on the repository. */
     @JsonIgnore
     public List<String> hosts() {
-        return layout.hosts().stream().map(InstanceLayout.HostPart::host).toList();
+        return layout == null
+                ? List.of()
+                : layout.hosts().stream().map(InstanceLayout.HostPart::host).toList();
     }
 
     /** Whether it is over. */
@@ -71,6 +77,7 @@ public record Operation(
                 layout,
                 clear,
                 skipped,
+                task,
                 phases,
                 next);
     }
@@ -90,6 +97,7 @@ public record Operation(
                 layout,
                 clear,
                 skipped,
+                task,
                 Sorted.with(phases, phase, millis),
                 state);
     }

@@ -44,6 +44,12 @@ import java.util.SortedSet;
  *                  │ failed
  *                  ▼
  *               Failed
+ *
+ *  verify, forget, prune, hold, release, stats, rebuild
+ *              Maintaining ──────────────────────────────────────────▶ Completed
+ *                  │ failed
+ *                  ▼
+ *               Failed
  * </pre>
  *
  * <p>"failed" is any of: a host reports a failure, the phase's time is over, a host is lost, a VM died. Answers of hosts
@@ -62,6 +68,7 @@ import java.util.SortedSet;
     @JsonSubTypes.Type(value = OperationState.Loading.class, name = "loading"),
     @JsonSubTypes.Type(value = OperationState.Resuming.class, name = "resuming"),
     @JsonSubTypes.Type(value = OperationState.Destroying.class, name = "destroying"),
+    @JsonSubTypes.Type(value = OperationState.Maintaining.class, name = "maintaining"),
     @JsonSubTypes.Type(value = OperationState.Aborting.class, name = "aborting"),
     @JsonSubTypes.Type(value = OperationState.Undoing.class, name = "undoing"),
     @JsonSubTypes.Type(value = OperationState.Completed.class, name = "completed"),
@@ -121,6 +128,13 @@ public sealed interface OperationState {
             @JsonSubTypes.Type(value = PublicEvent.CheckpointCompleted.class, name = "checkpointCompleted"),
             @JsonSubTypes.Type(value = PublicEvent.RestoreCompleted.class, name = "restoreCompleted"),
             @JsonSubTypes.Type(value = PublicEvent.DestroyCompleted.class, name = "destroyCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.VerifyCompleted.class, name = "verifyCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.ForgetCompleted.class, name = "forgetCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.PruneCompleted.class, name = "pruneCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.HoldCompleted.class, name = "holdCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.ReleaseCompleted.class, name = "releaseCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.StatsCompleted.class, name = "statsCompleted"),
+            @JsonSubTypes.Type(value = PublicEvent.RebuildCompleted.class, name = "rebuildCompleted"),
             @JsonSubTypes.Type(value = PublicEvent.Failed.class, name = "failed"),
         })
         PublicEvent outcome();
@@ -515,6 +529,32 @@ public sealed interface OperationState {
         }
     }
 
+    /**
+     * Work on the repository was commanded to one storage service, which answers how it ended.
+     *
+     * @param task name of the phase: that of the operation's kind
+     */
+    record Maintaining(Span span, SortedSet<String> waiting, String task) implements Forward {
+        public Maintaining {
+            waiting = Sorted.set(waiting);
+        }
+
+        /** It is done. {@code entry} is what changes in the catalog, or null. */
+        Completed complete(Instant now, PublicEvent outcome, CheckpointView entry) {
+            return new Completed(now, false, outcome, entry);
+        }
+
+        @Override
+        public Maintaining within(Span other) {
+            return new Maintaining(other, waiting, task);
+        }
+
+        @Override
+        public String phase() {
+            return task;
+        }
+    }
+
     /** A checkpoint is given up: Abort was commanded to all hosts; each answers Aborted. */
     record Aborting(Span span, SortedSet<String> waiting, Cause cause) implements Retreat {
         public Aborting {
@@ -576,7 +616,7 @@ public sealed interface OperationState {
     /**
      * Done.
      *
-     * @param entry what a checkpoint has to bring into the catalog; null for other kinds, and once it is announced
+     * @param entry what has to come into the catalog: of a checkpoint, a hold, a release; null for other kinds, and once it is announced
      */
     record Completed(Instant endedAt, boolean announced, PublicEvent outcome, CheckpointView entry) implements Ended {
         static Completed of(Instant now, PublicEvent outcome) {

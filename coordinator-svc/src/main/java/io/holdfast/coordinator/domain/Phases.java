@@ -16,5 +16,13 @@ public final class Phases {
     public static final String ABORT = "abort";
     public static final String UNDO = "undo";
 
+    public static final String VERIFY = "verify";
+    public static final String FORGET = "forget";
+    public static final String PRUNE = "prune";
+    public static final String HOLD = "hold";
+    public static final String RELEASE = "release";
+    public static final String STATS = "stats";
+    public static final String REBUILD = "rebuild";
+
     private Phases() {}
 }

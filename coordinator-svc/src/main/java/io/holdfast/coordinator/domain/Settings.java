@@ -50,15 +50,21 @@ public record Settings(
                 10_000,
                 16_000_000,
                 Duration.ofMinutes(2),
-                Map.of(
-                        Phases.PREPARE, Duration.ofSeconds(30),
-                        Phases.CUT, Duration.ofSeconds(30),
-                        Phases.WRITE, Duration.ofMinutes(10),
-                        Phases.ARCHIVE, Duration.ofHours(1),
-                        Phases.COMMIT, Duration.ofMinutes(2),
-                        Phases.PULL, Duration.ofHours(1),
-                        Phases.LOAD, Duration.ofMinutes(10),
-                        Phases.ABORT, Duration.ofMinutes(1)));
+                Map.ofEntries(
+                        Map.entry(Phases.PREPARE, Duration.ofSeconds(30)),
+                        Map.entry(Phases.CUT, Duration.ofSeconds(30)),
+                        Map.entry(Phases.WRITE, Duration.ofMinutes(10)),
+                        Map.entry(Phases.ARCHIVE, Duration.ofHours(1)),
+                        Map.entry(Phases.COMMIT, Duration.ofMinutes(2)),
+                        Map.entry(Phases.PULL, Duration.ofHours(1)),
+                        Map.entry(Phases.LOAD, Duration.ofMinutes(10)),
+                        Map.entry(Phases.ABORT, Duration.ofMinutes(1)),
+                        Map.entry(Phases.VERIFY, Duration.ofHours(24)),
+                        Map.entry(Phases.FORGET, Duration.ofHours(1)),
+                        Map.entry(Phases.PRUNE, Duration.ofHours(6)),
+                        Map.entry(Phases.HOLD, Duration.ofHours(1)),
+                        Map.entry(Phases.STATS, Duration.ofHours(1)),
+                        Map.entry(Phases.REBUILD, Duration.ofHours(6))));
     }
 
     /** Time limit of a phase. */

@@ -5,6 +5,7 @@ import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.Heartbeat;
+import io.holdfast.schemas.event.Maintenance;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.event.VmArchive;
@@ -118,6 +119,35 @@ public final class Fixture {
                         "a".repeat(64),
                         m.manifest()));
             case Command.Pull p -> List.of(new Report.Pulled(done(h, "pull"), 5, 6));
+            case Command.Verify v ->
+                List.of(new Report.Verified(
+                        done(h, "verify"),
+                        new Maintenance.VerifyResult(
+                                v.checkpoint(), v.samplePercent(), 1, 2, 3, 4, 5, 6, true, List.of(), 0, List.of())));
+            case Command.Forget f ->
+                List.of(new Report.Forgotten(
+                        done(h, "forget"),
+                        new Maintenance.ForgetResult(
+                                f.dryRun(),
+                                f.checkpoints().stream()
+                                        .map(id -> new Maintenance.ForgetEntry(id, "net", T0, List.of()))
+                                        .toList(),
+                                List.of(),
+                                0)));
+            case Command.Prune p ->
+                List.of(new Report.Pruned(
+                        done(h, "prune"),
+                        new Maintenance.PruneResult(p.dryRun(), 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 0, 60, T0)));
+            case Command.Hold d -> List.of(new Report.Held(done(h, "hold"), d.checkpoint(), false, "note"));
+            case Command.Release r -> List.of(new Report.Released(done(h, "release"), r.checkpoint()));
+            case Command.Stats s ->
+                List.of(new Report.Counted(
+                        done(h, "stats"),
+                        new Maintenance.StatsResult(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, List.of())));
+            case Command.Rebuild r ->
+                List.of(new Report.Rebuilt(
+                        done(h, "rebuild"),
+                        new Maintenance.RebuildResult(r.dryRun(), 1, 1, 1, 0, List.of(), List.of(), 0)));
         };
     }
 

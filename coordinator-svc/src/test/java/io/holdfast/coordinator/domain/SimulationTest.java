@@ -94,11 +94,11 @@ class SimulationTest {
             var random = new Random(seed);
             var world = new World(seed, brain, World.Trouble.SOME, 3);
             var names = List.of("net", "copy");
-            for (int i = 0; i < 8; i++) {
+            for (int i = 0; i < 12; i++) {
                 String name = names.get(random.nextInt(2));
                 String id = "r" + i;
                 var checkpoint = List.copyOf(world.catalog().keySet());
-                switch (random.nextInt(8)) {
+                switch (random.nextInt(11)) {
                     case 0, 1, 2 ->
                         world.ask(Fixture.request(
                                 id, new Request.Deploy(Fixture.spec("net", 1 + random.nextInt(4), Map.of()), name)));
@@ -111,7 +111,22 @@ class SimulationTest {
                                         name,
                                         null,
                                         random.nextBoolean())));
-                    default -> world.ask(Fixture.request(id, new Request.Destroy(name, false)));
+                    case 7 -> world.ask(Fixture.request(id, new Request.Destroy(name, false)));
+                    case 8 ->
+                        world.ask(Fixture.request(
+                                id,
+                                new Request.Forget(
+                                        List.of(checkpoint.isEmpty() ? "cp-none" : checkpoint.getLast()),
+                                        null,
+                                        null,
+                                        random.nextBoolean())));
+                    case 9 ->
+                        world.ask(Fixture.request(
+                                id,
+                                checkpoint.isEmpty()
+                                        ? new Request.Verify(null, 10)
+                                        : new Request.Hold(checkpoint.getFirst(), "why", null)));
+                    default -> world.ask(Fixture.request(id, new Request.Prune(random.nextBoolean())));
                 }
                 if (random.nextInt(3) > 0) {
                     world.run(40_000);

@@ -259,6 +259,9 @@ final class World {
             case Command.Commit m -> committed.add(m.header().operation());
             default -> {}
         }
+        if (c instanceof Command.ForRepository) {
+            return Fixture.answers(c, List.of());
+        }
         var vms =
                 h.instances.getOrDefault(instance, Map.of()).entrySet().stream().toList();
         if (c instanceof Command.Archive a) {
@@ -386,6 +389,7 @@ final class World {
         switch (e) {
             case Effect.Send s -> send(s.command());
             case Effect.Publish p -> publish(p);
+            case Effect.Uncatalog u -> catalog.remove(u.checkpoint());
             case Effect.Catalog c -> catalog.put(c.checkpoint().checkpoint(), c.checkpoint());
             case Effect.Journal j -> throw new Broken("journal among the outward effects");
         }
@@ -486,9 +490,10 @@ final class World {
         var active = new HashMap<String, String>();
         for (Operation op : state.operations().values()) {
             if (op.state() instanceof Active) {
-                String other = active.put(op.instance(), op.id());
+                String on = op.instance() != null ? op.instance() : op.kind().exclusive() ? "~" : "~" + op.id();
+                String other = active.put(on, op.id());
                 if (other != null) {
-                    throw new Broken("two operations on " + op.instance() + ": " + other + " and " + op.id());
+                    throw new Broken("two operations on " + on + ": " + other + " and " + op.id());
                 }
             }
         }
@@ -507,6 +512,16 @@ final class World {
         for (String op : accepted) {
             if (!outcomes.containsKey(op) && state.operations().containsKey(op)) {
                 throw new Broken("no outcome of " + op);
+            }
+        }
+        for (PublicEvent e : outcomes.values()) {
+            if (e instanceof PublicEvent.ForgetCompleted f && !f.result().dryRun()) {
+                f.result().forgotten().forEach(c -> {
+                    if (catalog.containsKey(c.checkpoint())
+                            || state.checkpoints().containsKey(c.checkpoint())) {
+                        throw new Broken("the catalog still has " + c.checkpoint() + ", which was forgotten");
+                    }
+                });
             }
         }
         for (Instance i : state.instances().values()) {

@@ -98,6 +98,13 @@ public final class Api {
                     case Request.Checkpoint c -> "checkpoint";
                     case Request.Restore r -> "restore";
                     case Request.Destroy d -> "destroy";
+                    case Request.Verify v -> "verify";
+                    case Request.Forget f -> "forget";
+                    case Request.Prune p -> "prune";
+                    case Request.Hold h -> "hold";
+                    case Request.Release r -> "release";
+                    case Request.Stats s -> "stats";
+                    case Request.Rebuild r -> "rebuild";
                 };
         try {
             HttpRequest.Builder b = builder("/requests/" + kind)

@@ -311,7 +311,8 @@ final class Commands {
                 main.writeJson(all);
                 return 0;
             }
-            Table t = new Table("CHECKPOINT", "INSTANCE", "TAKEN", "VMS", "PAUSE", "SKEW", "IN FLIGHT", "LABEL");
+            Table t =
+                    new Table("CHECKPOINT", "INSTANCE", "TAKEN", "VMS", "PAUSE", "SKEW", "IN FLIGHT", "HELD", "LABEL");
             all.forEach(c -> t.row(
                     c.checkpoint(),
                     c.instance(),
@@ -320,6 +321,7 @@ final class Commands {
                     Text.micros(c.manifest().cut().longestPauseMicros()),
                     Text.micros(c.manifest().cut().skewMicros()),
                     c.manifest().cut().framesInFlight(),
+                    c.held() ? "yes" : null,
                     c.label()));
             t.print(main.out());
             return 0;

@@ -17,6 +17,9 @@ import java.util.function.Consumer;
  * feed the progress, so a lost event stream costs nothing but lines.
  */
 public final class Waiter {
+    /** Phases whose progress is counted in steps. */
+    private static final Set<String> STEPS = Set.of("forget", "prune", "hold", "stats", "rebuild");
+
     private static final Duration ASK_EVERY = Duration.ofMillis(150);
 
     private final Api api;
@@ -86,7 +89,7 @@ public final class Waiter {
 
     private static String failure(OperationView o) {
         StringBuilder b = new StringBuilder();
-        b.append(o.kind()).append(" of ").append(o.instance()).append(" failed");
+        b.append(o.kind()).append(of(o.instance())).append(" failed");
         if (o.phase() != null) {
             b.append(" in phase ").append(o.phase());
         }
@@ -121,15 +124,9 @@ public final class Waiter {
     /** Whether an event ends its operation. */
     static boolean isEnd(EventLine e) {
         return EventType.named(e.type())
-                .map(t -> switch (t) {
-                    case OPERATION_REJECTED,
-                            OPERATION_FAILED,
-                            DEPLOY_COMPLETED,
-                            CHECKPOINT_COMPLETED,
-                            RESTORE_COMPLETED,
-                            DESTROY_COMPLETED -> true;
-                    default -> false;
-                })
+                .map(t -> t == EventType.OPERATION_REJECTED
+                        || t == EventType.OPERATION_FAILED
+                        || t.typeName().endsWith(".completed.v1"))
                 .orElse(false);
     }
 
@@ -143,7 +140,7 @@ public final class Waiter {
         return Optional.ofNullable(
                 switch (type) {
                     case OPERATION_ACCEPTED ->
-                        d.path("kind").asText() + " of " + d.path("instance").asText()
+                        d.path("kind").asText() + of(d.path("instance").asText(null))
                                 + " accepted: " + d.path("operation").asText()
                                 + (d.hasNonNull("checkpoint")
                                         ? ", checkpoint " + d.get("checkpoint").asText()
@@ -163,12 +160,17 @@ public final class Waiter {
                                 + d.path("instance").asText() + " ended on "
                                 + d.path("host").asText() + ": "
                                 + d.path("reason").asText();
-                    case DEPLOY_COMPLETED, CHECKPOINT_COMPLETED, RESTORE_COMPLETED, DESTROY_COMPLETED ->
-                        type.typeName().split("\\.", -1)[2]
-                                + " of " + d.path("instance").asText() + " completed in "
-                                + Text.millis(d.path("durationMillis").asLong());
-                    default -> e.type() + " " + d;
+                    default ->
+                        type.typeName().endsWith(".completed.v1")
+                                ? type.typeName().split("\\.", -1)[2]
+                                        + of(d.path("instance").asText(null)) + " completed in "
+                                        + Text.millis(d.path("durationMillis").asLong())
+                                : e.type() + " " + d;
                 });
+    }
+
+    private static String of(String instance) {
+        return instance == null ? "" : " of " + instance;
     }
 
     private static String progressed(JsonNode d) {
@@ -179,8 +181,11 @@ public final class Waiter {
             case "started" -> d.hasNonNull("host") ? null : phase + " ...";
             case "done" -> phase + host + " done";
             default ->
-                phase + host + " " + Text.bytes(d.path("done").asLong()) + " of "
-                        + Text.bytes(d.path("total").asLong());
+                STEPS.contains(phase)
+                        ? phase + host + " " + d.path("done").asLong() + " of "
+                                + d.path("total").asLong()
+                        : phase + host + " " + Text.bytes(d.path("done").asLong()) + " of "
+                                + Text.bytes(d.path("total").asLong());
         };
     }
 }

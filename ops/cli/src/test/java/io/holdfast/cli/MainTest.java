@@ -6,8 +6,10 @@ import com.sun.net.httpserver.HttpServer;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.Heartbeat;
+import io.holdfast.schemas.event.Maintenance;
 import io.holdfast.schemas.event.OperationKind;
 import io.holdfast.schemas.event.Problem;
+import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.spec.NetworkSpec;
 import io.holdfast.schemas.spec.SpecReader;
 import io.holdfast.schemas.view.ErrorView;
@@ -325,5 +327,176 @@ class MainTest {
         // Then
         assertThat(status).isEqualTo(3);
         assertThat(err()).contains("NO_SUCH_VARIABLE_HERE");
+    }
+
+    private OperationView maintained(OperationKind kind, Object completed) {
+        return new OperationView(
+                OPERATION,
+                kind,
+                null,
+                "r1",
+                "/test",
+                "completed",
+                null,
+                null,
+                Instant.EPOCH,
+                Instant.EPOCH.plusSeconds(1),
+                null,
+                null,
+                null,
+                List.of(),
+                List.of(),
+                Map.of(),
+                Api.json().valueToTree(completed));
+    }
+
+    private void completes(OperationKind kind, Object completed) throws IOException {
+        answer("POST /api/v1/requests/" + kind, 202, new RequestAccepted("r1", OPERATION));
+        answer("GET /api/v1/operations/" + OPERATION, 200, maintained(kind, completed));
+    }
+
+    private static Maintenance.VerifyResult verified(List<Maintenance.Damage> damages, List<String> checkpoints) {
+        return new Maintenance.VerifyResult(
+                null, 10, 2, 4, 5, 6, 1, 7, damages.isEmpty(), damages, damages.size(), checkpoints);
+    }
+
+    @Test
+    void verifyOfASoundRepository_endsWithZero() throws Exception {
+        completes(OperationKind.verify, new PublicEvent.VerifyCompleted(OPERATION, verified(List.of(), List.of()), 5));
+
+        assertThat(run("verify", "--sample", "10%")).isZero();
+
+        assertThat(received.get("POST /api/v1/requests/verify")).isEqualTo("{\"samplePercent\":10}");
+        assertThat(out()).contains("6 packs looked for, 1 of them read").contains("sound");
+    }
+
+    @Test
+    void verifyThatFindsDamage_namesItAndTheCheckpoints_andEndsWithOne() throws Exception {
+        var damage = new Maintenance.Damage("packs/ab", "corrupt", "its digest is not its name", List.of("cp-1"), 1);
+        completes(
+                OperationKind.verify,
+                new PublicEvent.VerifyCompleted(OPERATION, verified(List.of(damage), List.of("cp-1")), 5));
+
+        assertThat(run("verify", "cp-1")).isEqualTo(1);
+
+        assertThat(received.get("POST /api/v1/requests/verify")).isEqualTo("{\"checkpoint\":\"cp-1\"}");
+        assertThat(out())
+                .contains("packs/ab")
+                .contains("corrupt")
+                .contains("DAMAGED")
+                .contains("cp-1");
+    }
+
+    @Test
+    void verifyAsJson_isTheOperation_andStillEndsWithOne() throws Exception {
+        var damage = new Maintenance.Damage("packs/ab", "missing", "is missing", List.of(), 0);
+        completes(
+                OperationKind.verify,
+                new PublicEvent.VerifyCompleted(OPERATION, verified(List.of(damage), List.of()), 5));
+
+        assertThat(run("-o", "json", "verify")).isEqualTo(1);
+
+        assertThat(Api.json()
+                        .readTree(out())
+                        .path("completed")
+                        .path("result")
+                        .path("sound")
+                        .asBoolean(true))
+                .isFalse();
+    }
+
+    @Test
+    void aSampleThatIsNoPartIsRefused() {
+        assertThat(run("verify", "--sample", "101%")).isEqualTo(2);
+        assertThat(run("verify", "--sample", "some")).isEqualTo(2);
+    }
+
+    @Test
+    void forgetByPolicy_asksForIt_andShowsWhatStaysAndWhy() throws Exception {
+        completes(
+                OperationKind.forget,
+                new PublicEvent.ForgetCompleted(
+                        OPERATION,
+                        new Maintenance.ForgetResult(
+                                true,
+                                List.of(new Maintenance.ForgetEntry("cp-1", "net", Instant.EPOCH, List.of())),
+                                List.of(new Maintenance.ForgetEntry(
+                                        "cp-2", "net", Instant.EPOCH, List.of("last", "held"))),
+                                0),
+                        5));
+
+        assertThat(run("forget", "--instance", "net", "--keep-last", "1", "--keep-daily", "7", "--dry-run"))
+                .isZero();
+
+        assertThat(received.get("POST /api/v1/requests/forget"))
+                .isEqualTo("{\"instance\":\"net\",\"keep\":{\"last\":1,\"daily\":7},\"dryRun\":true}");
+        assertThat(out()).contains("last,held").contains("1 would be forgotten, 1 kept");
+    }
+
+    @Test
+    void forgetNeedsEitherNamesOrAPolicy() {
+        assertThat(run("forget")).isEqualTo(2);
+        assertThat(run("forget", "cp-1", "--keep-last", "1")).isEqualTo(2);
+        assertThat(received).isEmpty();
+    }
+
+    @Test
+    void pruneShowsWhatIsMarkedAndWhenItGoes() throws Exception {
+        completes(
+                OperationKind.prune,
+                new PublicEvent.PruneCompleted(
+                        OPERATION,
+                        new Maintenance.PruneResult(
+                                false, 4, 1 << 20, 10, 3, 2 << 20, 0, 0, 1, 100, 2, 1, 0, 86400, Instant.EPOCH),
+                        5));
+
+        assertThat(run("prune")).isZero();
+
+        assertThat(out()).contains("marked").contains("2.0 MiB").contains("is deleted by a prune after");
+    }
+
+    @Test
+    void statsHoldReleaseAndRebuildSayWhatCameOfThem() throws Exception {
+        completes(
+                OperationKind.stats,
+                new PublicEvent.StatsCompleted(
+                        OPERATION,
+                        new Maintenance.StatsResult(
+                                1,
+                                2,
+                                3 << 20,
+                                2 << 20,
+                                1 << 20,
+                                1 << 19,
+                                5,
+                                6,
+                                25,
+                                8,
+                                9,
+                                1,
+                                List.of(new Maintenance.InstanceStats("net", 1, 3, 2, 1))),
+                        5));
+        assertThat(run("stats", "net")).isZero();
+        assertThat(out()).contains("25 % of the data").contains("net");
+
+        completes(
+                OperationKind.hold,
+                new PublicEvent.HoldCompleted(
+                        OPERATION, "cp-1", "why", Instant.EPOCH, false, "the bucket has no S3 Object Lock", 5));
+        assertThat(run("hold", "cp-1", "--reason", "why", "--until", "2027-01-31T00:00:00Z"))
+                .isZero();
+        assertThat(received.get("POST /api/v1/requests/hold")).contains("2027-01-31T00:00:00Z");
+        assertThat(out()).contains("no S3 Object Lock");
+        assertThat(run("hold", "cp-1", "--until", "tomorrow")).isEqualTo(2);
+
+        completes(OperationKind.release, new PublicEvent.ReleaseCompleted(OPERATION, "cp-1", 5));
+        assertThat(run("release", "cp-1")).isZero();
+
+        completes(
+                OperationKind.rebuild,
+                new PublicEvent.RebuildCompleted(
+                        OPERATION, new Maintenance.RebuildResult(true, 3, 2, 1, 0, List.of("cp-1"), List.of(), 0), 5));
+        assertThat(run("rebuild", "--dry-run")).isZero();
+        assertThat(out()).contains("3 packs, 2 of them in no index");
     }
 }

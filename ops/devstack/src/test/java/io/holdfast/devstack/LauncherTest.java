@@ -67,6 +67,24 @@ class LauncherTest {
         assertThat(run("at_least " + have + " " + want).status() == 0).isEqualTo(enough);
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "HFPK....,true",
+        "HFIX....,true",
+        "HFVM....,true",
+        "HFSO....,true",
+        "HFDEVICE,false",
+        "{\"a\":1},false",
+        "HF,false"
+    })
+    void knowsARepositorysObjectByItsBeginning(String content, boolean ofRepository) throws Exception {
+        Path file = Files.writeString(dir.resolve("object"), content);
+
+        assertThat(run("is_repository_object --chunks " + file).status() == 0).isEqualTo(ofRepository);
+        assertThat(run("is_repository_object -o json " + dir).status()).isNotZero();
+        assertThat(run("is_repository_object s3:packs/ab").status()).isZero();
+    }
+
     @Test
     void anOldQemuIsReportedWithItsVersionAndTheReason() throws Exception {
         program("qemu-system-x86_64", "echo 'QEMU emulator version 7.2.15 (Debian 1:7.2)'");

@@ -186,6 +186,7 @@ public final class Events implements AutoCloseable {
             case PublicEvent.CheckpointCompleted c -> true;
             case PublicEvent.RestoreCompleted r -> true;
             case PublicEvent.DestroyCompleted d -> true;
+            case PublicEvent.OfRepository r -> true;
         };
     }
 

@@ -11,7 +11,7 @@ public sealed interface Command {
      * What every command carries.
      *
      * @param operation id of the operation
-     * @param instance the instance
+     * @param instance the instance, null in commands on the repository
      * @param host the host that is told
      * @param phase name of the phase
      * @param attempt 1, 2, ...
@@ -74,4 +74,47 @@ public sealed interface Command {
     /** Bring the images of VMs from the repository to the host. Phase {@code pull}. */
     record Pull(Header header, String checkpoint, String manifestKey, java.util.List<String> vms)
             implements ForStorage {}
+
+    /** A command on the repository, to one storage service. */
+    sealed interface ForRepository extends ForStorage {}
+
+    /**
+     * Look whether what the repository holds can be restored. Phase {@code verify}.
+     *
+     * @param checkpoint only what that checkpoint needs, or null
+     * @param samplePercent part of the packs to read whole, 0 to 100
+     */
+    record Verify(Header header, String checkpoint, int samplePercent) implements ForRepository {}
+
+    /**
+     * Remove checkpoints. Phase {@code forget}.
+     *
+     * @param checkpoints those to remove, when no policy is given
+     * @param instance with keep: only checkpoints of that instance, or null
+     * @param keep what stays, or null
+     * @param inUse checkpoints that are being restored: not to be removed
+     */
+    record Forget(
+            Header header,
+            java.util.List<String> checkpoints,
+            String instance,
+            KeepPolicy keep,
+            java.util.List<String> inUse,
+            boolean dryRun)
+            implements ForRepository {}
+
+    /** Mark and delete what no checkpoint needs. Phase {@code prune}. */
+    record Prune(Header header, boolean dryRun) implements ForRepository {}
+
+    /** Hold a checkpoint. Phase {@code hold}. {@code reason} and {@code until} may be null. */
+    record Hold(Header header, String checkpoint, String reason, java.time.Instant until) implements ForRepository {}
+
+    /** Release a held checkpoint. Phase {@code release}. Done too when it is not held. */
+    record Release(Header header, String checkpoint) implements ForRepository {}
+
+    /** Count what the repository holds. Phase {@code stats}. {@code instance} may be null. */
+    record Stats(Header header, String instance) implements ForRepository {}
+
+    /** Make the index anew from the packs, and tell every checkpoint. Phase {@code rebuild}. */
+    record Rebuild(Header header, boolean dryRun) implements ForRepository {}
 }

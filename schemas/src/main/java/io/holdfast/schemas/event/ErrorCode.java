@@ -56,6 +56,10 @@ public enum ErrorCode {
     REPOSITORY_CORRUPT,
     /** The repository's key is missing, is another one, or is given for a repository without encryption. */
     WRONG_KEY,
+    /** Another operation that may not run beside this one is at work on the repository or the checkpoint. */
+    REPOSITORY_BUSY,
+    /** The checkpoint is held, or the bucket locks its objects. */
+    CHECKPOINT_HELD,
     /** The operation was given up because another part of it failed. */
     ABORTED,
     /** The process restarted while it was at work and could not go on. */

@@ -6,7 +6,7 @@ import java.util.Map;
 
 /** What Holdfast tells other systems. */
 public sealed interface PublicEvent {
-    /** The instance that the event is about; null only when a rejected request named none. */
+    /** The instance that the event is about; null for operations on the repository and when a rejected request named none. */
     String instance();
 
     /**
@@ -89,6 +89,55 @@ public sealed interface PublicEvent {
 
     /** An instance is gone with all it had. */
     record DestroyCompleted(String operation, String instance, long durationMillis) implements PublicEvent {}
+
+    /** The end of an operation on the repository. */
+    sealed interface OfRepository extends PublicEvent {
+        @Override
+        default String instance() {
+            return null;
+        }
+    }
+
+    /** The repository was verified. */
+    record VerifyCompleted(String operation, Maintenance.VerifyResult result, long durationMillis)
+            implements OfRepository {}
+
+    /** Checkpoints were forgotten. */
+    record ForgetCompleted(String operation, Maintenance.ForgetResult result, long durationMillis)
+            implements OfRepository {}
+
+    /** What no checkpoint needs was marked or deleted. */
+    record PruneCompleted(String operation, Maintenance.PruneResult result, long durationMillis)
+            implements OfRepository {}
+
+    /**
+     * A checkpoint is held.
+     *
+     * @param reason free text, or null
+     * @param until time that was asked for, or null
+     * @param locked whether the bucket itself refuses to delete the objects until then
+     * @param note what the hold does and does not protect from
+     */
+    record HoldCompleted(
+            String operation,
+            String checkpoint,
+            String reason,
+            Instant until,
+            boolean locked,
+            String note,
+            long durationMillis)
+            implements OfRepository {}
+
+    /** A checkpoint is held no more. */
+    record ReleaseCompleted(String operation, String checkpoint, long durationMillis) implements OfRepository {}
+
+    /** What the repository holds. */
+    record StatsCompleted(String operation, Maintenance.StatsResult result, long durationMillis)
+            implements OfRepository {}
+
+    /** Index and catalog are as the bucket is. */
+    record RebuildCompleted(String operation, Maintenance.RebuildResult result, long durationMillis)
+            implements OfRepository {}
 
     /** An operation failed. VMs that ran before run on. */
     record Failed(

@@ -9,8 +9,9 @@ public sealed interface Report {
     /**
      * What every report carries: the command's header; {@code phase} is the report's own phase.
      *
-     * @param state done, failed or progress
-     * @param sequence 0 for done and failed, 1, 2, ... for progress
+     * @param instance the instance, null in reports on the repository
+     * @param state done, failed, progress or found
+     * @param sequence 0 for done and failed, 1, 2, ... for progress and found
      */
     record Header(
             String operation,
@@ -66,6 +67,31 @@ public sealed interface Report {
 
     /** The images are on the host's disk. */
     record Pulled(Header header, long bytes, long durationMillis) implements Report {}
+
+    /** The repository was verified. */
+    record Verified(Header header, Maintenance.VerifyResult result) implements Report {}
+
+    /** Checkpoints were forgotten. */
+    record Forgotten(Header header, Maintenance.ForgetResult result) implements Report {}
+
+    /** What no checkpoint needs was marked or deleted. */
+    record Pruned(Header header, Maintenance.PruneResult result) implements Report {}
+
+    /** The checkpoint is held; {@code locked} by the bucket itself too. */
+    record Held(Header header, String checkpoint, boolean locked, String note) implements Report {}
+
+    /** The checkpoint is held no more. */
+    record Released(Header header, String checkpoint) implements Report {}
+
+    /** What the repository holds. */
+    record Counted(Header header, Maintenance.StatsResult result) implements Report {}
+
+    /** A checkpoint of the bucket, told by a rebuild before it ends. */
+    record Found(Header header, String manifestKey, String manifestSha256, boolean held, CheckpointManifest manifest)
+            implements Report {}
+
+    /** Index and catalog are as the bucket is. */
+    record Rebuilt(Header header, Maintenance.RebuildResult result) implements Report {}
 
     /** The command was refused or failed; what had been done of it is undone. */
     record Failed(Header header, ErrorCode code, String message, String remedy) implements Report {}

@@ -1,11 +1,13 @@
 package io.holdfast.schemas.event;
 
 import io.holdfast.schemas.spec.NetworkSpec;
+import java.time.Instant;
+import java.util.List;
 import java.util.Map;
 
 /** What other systems ask for. The CloudEvent's id, chosen by the client, is the request id. */
 public sealed interface Request {
-    /** The instance that the request is about; may be null where the request allows it. */
+    /** The instance that the request is about; may be null where the request allows it, as for the repository. */
     String instance();
 
     /**
@@ -42,4 +44,62 @@ public sealed interface Request {
      * @param force true: hosts that do not answer are left out; default false
      */
     record Destroy(String instance, Boolean force) implements Request {}
+
+    /** A request about the repository. */
+    sealed interface OfRepository extends Request {
+        @Override
+        default String instance() {
+            return null;
+        }
+    }
+
+    /**
+     * Looks whether what the repository holds can be restored.
+     *
+     * @param checkpoint only what that checkpoint needs, null: all checkpoints
+     * @param samplePercent part of the packs that is read whole, 0 to 100, null: 100
+     */
+    record Verify(String checkpoint, Integer samplePercent) implements OfRepository {}
+
+    /**
+     * Removes checkpoints: either {@code checkpoints} or {@code keep} is given.
+     *
+     * @param checkpoints those to remove, or null
+     * @param instance with keep: only checkpoints of that instance, null: of every instance, each by itself
+     * @param keep what stays, or null
+     * @param dryRun true: changes nothing; default false
+     */
+    record Forget(List<String> checkpoints, String instance, KeepPolicy keep, Boolean dryRun) implements OfRepository {}
+
+    /**
+     * Deletes what no checkpoint needs.
+     *
+     * @param dryRun true: changes nothing; default false
+     */
+    record Prune(Boolean dryRun) implements OfRepository {}
+
+    /**
+     * Holds a checkpoint: no forget removes it until it is released.
+     *
+     * @param reason free text, at most 200 characters, or null
+     * @param until lock its objects in the bucket until then, where it has S3 Object Lock; or null
+     */
+    record Hold(String checkpoint, String reason, Instant until) implements OfRepository {}
+
+    /** Releases a held checkpoint. */
+    record Release(String checkpoint) implements OfRepository {}
+
+    /**
+     * Asks what the repository holds.
+     *
+     * @param instance of the lines by instance only that one, null: all
+     */
+    record Stats(String instance) implements OfRepository {}
+
+    /**
+     * Makes index and catalog anew from the bucket alone.
+     *
+     * @param dryRun true: changes nothing; default false
+     */
+    record Rebuild(Boolean dryRun) implements OfRepository {}
 }

@@ -15,6 +15,7 @@ import java.time.Instant;
  * @param manifestKey S3 key of the manifest
  * @param manifestSha256 its digest in hex, or null when not known
  * @param manifest the manifest
+ * @param held whether it is held: no forget removes it
  */
 public record CheckpointView(
         String checkpoint,
@@ -24,4 +25,11 @@ public record CheckpointView(
         String operation,
         String manifestKey,
         String manifestSha256,
-        CheckpointManifest manifest) {}
+        CheckpointManifest manifest,
+        boolean held) {
+    /** The same, held or not. */
+    public CheckpointView held(boolean now) {
+        return new CheckpointView(
+                checkpoint, instance, label, takenAt, operation, manifestKey, manifestSha256, manifest, now);
+    }
+}

@@ -76,6 +76,7 @@ public final class Archiver {
     private final ChunkCodec codec;
     private final SparseMap sparse;
     private final Settings settings;
+    private final Leases leases;
 
     public Archiver(
             ObjectStore store,
@@ -92,6 +93,7 @@ public final class Archiver {
         this.codec = codec;
         this.sparse = sparse;
         this.settings = settings;
+        this.leases = new Leases(store, keys, repository);
     }
 
     /** What an archive gave. */
@@ -121,12 +123,12 @@ public final class Archiver {
         }
         int chunk = repository.open().chunkBytes();
         Vault vault = repository.vault();
-        indexes.refresh();
+        Lease lease = leases.begin(indexes);
         List<Source> sources = new ArrayList<>();
         for (String vm : vms) {
             sources.addAll(sources(checkpoint, vm, chunk));
         }
-        try (Job job = new Job(checkpoint, chunk, vault, sources, progress)) {
+        try (Job job = new Job(checkpoint, chunk, vault, lease, sources, progress)) {
             return job.run(vms, start);
         }
     }
@@ -204,6 +206,7 @@ public final class Archiver {
     private final class Job implements AutoCloseable {
         private final int chunk;
         private final Vault vault;
+        private final Lease lease;
         private final List<Source> sources;
         private final List<Stretch> stretches = new ArrayList<>();
         private final Found[] found;
@@ -223,10 +226,11 @@ public final class Archiver {
         private final ExecutorService workers;
         private final String checkpoint;
 
-        Job(String checkpoint, int chunk, Vault vault, List<Source> sources, Progress progress)
+        Job(String checkpoint, int chunk, Vault vault, Lease lease, List<Source> sources, Progress progress)
                 throws StorageException {
             this.checkpoint = checkpoint;
             this.vault = vault;
+            this.lease = lease;
             this.chunk = chunk;
             this.sources = sources;
             this.progress = progress;
@@ -309,6 +313,7 @@ public final class Archiver {
                 storedBytes.addAndGet(data.length);
                 archives.add(new VmArchive(vm, key, ChunkId.of(data).hex()));
             }
+            lease.check();
             try {
                 Folders.delete(notes);
             } catch (IOException e) {
@@ -342,7 +347,7 @@ public final class Archiver {
                         continue;
                     }
                     OptionalLong size = store.size(keys.pack(t.id()));
-                    if (size.isPresent() && size.getAsLong() == t.objectBytes()) {
+                    if (lease.hasPack(t.id()) && size.isPresent() && size.getAsLong() == t.objectBytes()) {
                         packs.put(t.id(), t);
                         t.entries().forEach(e -> taken.add(e.id()));
                     } else {
@@ -444,7 +449,7 @@ public final class Archiver {
 
         /** Whether the repository has a chunk, or this archive brings it already; if not, the caller must. */
         private boolean has(ChunkId id) {
-            return indexes.contains(id) || !taken.add(id);
+            return lease.has(id) || !taken.add(id);
         }
 
         private PackFormat.Builder builder() throws InterruptedException, StorageException {

@@ -14,19 +14,34 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jboss.logging.Logger;
 
 /**
- * Takes commands, does each once, reports. One archive, one pull and one commit are at work at a time, side by side, so that memory
+ * Takes commands, does each once, reports. One archive, one pull, one commit and one command on the repository are at work at a time, side by side, so that memory
  * stays bounded and a commit waits for no upload. Thread-safe.
  */
 public final class CommandRunner implements AutoCloseable {
     private static final Logger LOG = Logger.getLogger(CommandRunner.class);
     private static final Duration KEEP = Duration.ofDays(7);
+    /** What epochs of commands on the repository are kept under; no name of an instance. */
+    private static final String REPOSITORY = "~repository";
 
     /** Where reports go. Never blocks. */
     public interface Reports {
         void publish(Report report);
+    }
+
+    /** Does commands on the repository, one at a time. */
+    public interface Maintenance {
+        /**
+         * Does a command.
+         *
+         * @param more takes reports that come before the end
+         * @return the report that ends it
+         */
+        Report execute(Command.ForRepository command, Progress progress, Consumer<Report> more)
+                throws StorageException, InterruptedException;
     }
 
     /** What must be so before a command works on the bucket. */
@@ -40,6 +55,7 @@ public final class CommandRunner implements AutoCloseable {
     private final Repository repository;
     private final Archiver archiver;
     private final Puller puller;
+    private final Maintenance maintenance;
     private final ArchivedMarks marks;
     private final Ready ready;
     private final Reports reports;
@@ -47,6 +63,7 @@ public final class CommandRunner implements AutoCloseable {
     private final ExecutorService archives = single("archive");
     private final ExecutorService pulls = single("pull");
     private final ExecutorService commits = single("commit");
+    private final ExecutorService keeping = single("maintenance");
     private final ScheduledExecutorService ticker =
             Executors.newSingleThreadScheduledExecutor(r -> daemon(r, "storage-progress"));
     private volatile boolean closed;
@@ -57,6 +74,7 @@ public final class CommandRunner implements AutoCloseable {
             Repository repository,
             Archiver archiver,
             Puller puller,
+            Maintenance maintenance,
             ArchivedMarks marks,
             Ready ready,
             Reports reports)
@@ -67,6 +85,7 @@ public final class CommandRunner implements AutoCloseable {
         this.repository = repository;
         this.archiver = archiver;
         this.puller = puller;
+        this.maintenance = maintenance;
         this.marks = marks;
         this.ready = ready;
         this.reports = reports;
@@ -109,7 +128,8 @@ public final class CommandRunner implements AutoCloseable {
     }
 
     private void take(Command.ForStorage command, Command.Header h) throws IOException {
-        if (!Names.valid(h.instance()) || h.operation() == null || h.phase() == null) {
+        boolean named = command instanceof Command.ForRepository ? h.instance() == null : Names.valid(h.instance());
+        if (!named || h.operation() == null || h.phase() == null) {
             LOG.warnf("event=command-refused reason=\"bad header\" operation=%s", h.operation());
             return;
         }
@@ -123,11 +143,12 @@ public final class CommandRunner implements AutoCloseable {
                 reports.publish(known.get().end());
                 return;
             }
-            if (!epochs.admit(h.instance(), h.epoch())) {
+            if (!epochs.admit(h.instance() == null ? REPOSITORY : h.instance(), h.epoch())) {
                 reports.publish(new Report.Failed(
                         Report.Header.of(h, h.phase(), "failed"),
                         ErrorCode.STALE_EPOCH,
-                        "host " + host + " has seen a newer epoch than " + h.epoch() + " of " + h.instance(),
+                        "host " + host + " has seen a newer epoch than " + h.epoch() + " of "
+                                + (h.instance() == null ? "the repository" : h.instance()),
                         "another coordinator has taken over; nothing to do"));
                 return;
             }
@@ -143,6 +164,7 @@ public final class CommandRunner implements AutoCloseable {
                         case Command.Archive a -> archives;
                         case Command.Pull p -> pulls;
                         case Command.Commit c -> commits;
+                        case Command.ForRepository r -> keeping;
                     };
             on.execute(() -> run(command));
         }
@@ -214,6 +236,7 @@ public final class CommandRunner implements AutoCloseable {
                 yield new Report.Pulled(
                         Report.Header.of(h, "pull", "done"), bytes, (System.nanoTime() - start) / 1_000_000);
             }
+            case Command.ForRepository r -> maintenance.execute(r, progress, reports::publish);
         };
     }
 
@@ -236,7 +259,7 @@ public final class CommandRunner implements AutoCloseable {
                                     told[1]),
                     done,
                     p.total(),
-                    "bytes"));
+                    p.unit()));
         }
     }
 
@@ -247,6 +270,7 @@ public final class CommandRunner implements AutoCloseable {
         archives.shutdownNow();
         pulls.shutdownNow();
         commits.shutdownNow();
+        keeping.shutdownNow();
         ticker.shutdownNow();
     }
 }

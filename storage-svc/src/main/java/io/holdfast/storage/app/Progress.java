@@ -2,17 +2,28 @@ package io.holdfast.storage.app;
 
 import java.util.concurrent.atomic.AtomicLong;
 
-/** Bytes done of a long command; written by its threads, read by who reports. */
+/** Bytes, or steps, done of a long command; written by its threads, read by who reports. */
 public final class Progress {
     private final AtomicLong done = new AtomicLong();
     private volatile long total;
+    private volatile String unit = "bytes";
 
-    void total(long bytes) {
+    public void total(long bytes) {
         total = bytes;
     }
 
-    void add(long bytes) {
+    public void add(long bytes) {
         done.addAndGet(bytes);
+    }
+
+    /** From now on steps are counted. */
+    public void steps() {
+        unit = "steps";
+    }
+
+    /** What is counted: bytes or steps. */
+    public String unit() {
+        return unit;
     }
 
     /** Bytes done. */

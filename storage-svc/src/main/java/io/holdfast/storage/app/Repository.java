@@ -14,6 +14,7 @@ import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
 import io.holdfast.storage.domain.WrapKey;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.OptionalLong;
@@ -25,6 +26,7 @@ public final class Repository {
     private final Keys keys;
     private final int chunkBytes;
     private final WrapKey key;
+    private volatile Duration newGrace = RepositoryConfig.DEFAULT_GRACE;
     private volatile Opened opened;
 
     /**
@@ -69,7 +71,7 @@ public final class Repository {
                 }
                 store.putIfAbsent(
                         object,
-                        RepositoryConfig.create(UUID.randomUUID().toString(), Instant.now(), chunkBytes, key)
+                        RepositoryConfig.create(UUID.randomUUID().toString(), Instant.now(), chunkBytes, key, newGrace)
                                 .config()
                                 .encode());
             }
@@ -145,6 +147,17 @@ public final class Repository {
         return ids(after);
     }
 
+    /** The grace period of a repository that is made by this service; of one that is there, its own counts. */
+    public Repository graceOfNew(Duration grace) {
+        newGrace = grace;
+        return this;
+    }
+
+    /** How long garbage is marked before it is deleted. */
+    public Duration grace() throws StorageException {
+        return open().grace();
+    }
+
     /** What commit wrote. */
     public record Committed(String key, String sha256) {}
 
@@ -157,7 +170,8 @@ public final class Repository {
      * Writes a checkpoint's manifest: from then on the checkpoint exists.
      *
      * <p>Prerequisites: every VM manifest is there. On success: the manifest is there; the same again changes nothing. On
-     * failure: nothing changed, or the manifest is there whole.
+     * failure: nothing changed, or the manifest is there whole. One that comes so late that a prune may have begun to
+     * remove what it names is taken back: TOO_LATE.
      */
     public Committed commit(CheckpointManifest manifest) throws StorageException {
         String key = keys.checkpoint(manifest.checkpoint());
@@ -181,6 +195,7 @@ public final class Repository {
             }
             data = there;
         }
+        new Leases(store, keys, this).checkCommit(manifest);
         return new Committed(key, ChunkId.of(data).hex());
     }
 

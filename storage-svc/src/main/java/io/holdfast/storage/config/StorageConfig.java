@@ -65,6 +65,13 @@ public interface StorageConfig {
     @WithDefault("16777216")
     int packBytes();
 
+    /**
+     * Grace period of a repository that this service makes: garbage collection deletes what it found unneeded not before. Uploads
+     * must end within half of it.
+     */
+    @WithDefault("PT24H")
+    Duration grace();
+
     /** Threads that hash and compress. */
     @WithDefault("2")
     int workers();

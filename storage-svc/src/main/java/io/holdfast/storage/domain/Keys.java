@@ -60,6 +60,31 @@ public record Keys(String prefix) {
         return prefix + "checkpoints/";
     }
 
+    /** Folder of what garbage collection notes. */
+    public String gc() {
+        return prefix + "gc/";
+    }
+
+    /** Folder of what holds checkpoints. */
+    public String holds() {
+        return prefix + "holds/";
+    }
+
+    /** There as long as the checkpoint is held. */
+    public String hold(String checkpoint) {
+        return holds() + checkpoint + ".json";
+    }
+
+    /** Folder of what says that a checkpoint is on its way out. */
+    public String goneFolder() {
+        return prefix + "gone/";
+    }
+
+    /** Written before anything of a checkpoint is deleted: it can neither be held nor committed any more. */
+    public String gone(String checkpoint) {
+        return goneFolder() + checkpoint;
+    }
+
     /** A checkpoint's manifest: there when, and only when, the checkpoint is. */
     public String checkpoint(String checkpoint) {
         return checkpoints() + checkpoint + ".json";

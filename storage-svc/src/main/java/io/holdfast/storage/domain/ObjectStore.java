@@ -1,6 +1,8 @@
 package io.holdfast.storage.domain;
 
+import java.time.Instant;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
@@ -46,9 +48,26 @@ public interface ObjectStore {
     /** Size of an object, empty when there is none. */
     OptionalLong size(String key) throws StorageException;
 
-    /** Every object whose key begins so. */
+    /** Every object whose key begins so. An object that was stored before the call, and was not deleted, is among them. */
     List<Stored> list(String prefix) throws StorageException;
 
-    /** A stored object. */
-    record Stored(String key, long bytes) {}
+    /** Deletes an object; done too when there is none. In a bucket with versions the last version stays behind a marker. */
+    void delete(String key) throws StorageException;
+
+    /**
+     * Locks an object against deletion by anyone until a time (S3 Object Lock).
+     *
+     * @return false if the bucket has no Object Lock: then nothing is locked
+     */
+    boolean lock(String key, Instant until) throws StorageException;
+
+    /** Until when an object is locked against deletion; empty when it is not, or the bucket has no Object Lock. */
+    Optional<Instant> lockedUntil(String key) throws StorageException;
+
+    /**
+     * A stored object.
+     *
+     * @param modified when the server stored it, on the server's clock, rounded down to the second by some
+     */
+    record Stored(String key, long bytes, Instant modified) {}
 }

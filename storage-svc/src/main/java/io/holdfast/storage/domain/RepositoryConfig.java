@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
 import java.io.IOException;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -23,7 +24,7 @@ import java.util.stream.Collectors;
  * @param chunkBytes size of chunks: all services of a repository cut alike, else nothing would be shared
  * @param digest how chunks are named: {@code sha256}, or {@code hmac-sha256} with encryption
  * @param encryption null: none
- * @param graceSeconds how long what nothing reaches is kept before it is collected; null: the default
+ * @param graceSeconds how long a prune marks what nobody needs before it is deleted; null: a day
  */
 public record RepositoryConfig(
         int format,
@@ -40,6 +41,9 @@ public record RepositoryConfig(
 
     /** The only cipher there is. */
     public static final String CIPHER = "xaes-256-gcm";
+
+    /** Grace period of a repository whose config names none. */
+    public static final Duration DEFAULT_GRACE = Duration.ofDays(1);
 
     /** Chunk size of a new repository, unless the configuration says otherwise. */
     public static final int DEFAULT_CHUNK = 64 * 1024;
@@ -75,16 +79,22 @@ public record RepositoryConfig(
     public record Opened(RepositoryConfig config, Vault vault) {}
 
     /** The config of a new repository. With a key it is encrypted, and the vault has a new data key. */
-    public static Opened create(String repository, Instant now, int chunkBytes, WrapKey key) {
+    public static Opened create(String repository, Instant now, int chunkBytes, WrapKey key, Duration grace) {
+        int seconds = Math.toIntExact(grace.toSeconds());
         if (key == null) {
             return new Opened(
-                    new RepositoryConfig(PLAIN, repository, now, chunkBytes, "sha256", null, null), Vault.NONE);
+                    new RepositoryConfig(PLAIN, repository, now, chunkBytes, "sha256", null, seconds), Vault.NONE);
         }
         Vault vault = Vault.create();
-        RepositoryConfig c = new RepositoryConfig(ENCRYPTED, repository, now, chunkBytes, "hmac-sha256", null, null);
+        RepositoryConfig c = new RepositoryConfig(ENCRYPTED, repository, now, chunkBytes, "hmac-sha256", null, seconds);
         String mac = vault.configMac(c.lasting());
         return new Opened(
                 c.with(new Encryption(CIPHER, mac, List.of(new Wrap(key.id(), vault.wrap(key), now)))), vault);
+    }
+
+    /** The same with the usual grace period. */
+    public static Opened create(String repository, Instant now, int chunkBytes, WrapKey key) {
+        return create(repository, now, chunkBytes, key, DEFAULT_GRACE);
     }
 
     private RepositoryConfig with(Encryption e) {
@@ -167,6 +177,11 @@ public record RepositoryConfig(
                     ErrorCode.WRONG_KEY, "the repository has no key " + keyId, "see which there are: keys list");
         }
         return with(new Encryption(encryption.cipher(), encryption.mac(), wraps));
+    }
+
+    /** How long a prune marks what nobody needs before it is deleted. */
+    public Duration grace() {
+        return graceSeconds == null ? DEFAULT_GRACE : Duration.ofSeconds(graceSeconds);
     }
 
     /** The object's bytes. */

@@ -306,4 +306,44 @@ class StorageServiceIT {
             return dir.count();
         }
     }
+
+    @Test
+    void workOnTheRepositoryIsDoneByCommand_andARepeatIsAnsweredWithTheSame() throws Exception {
+        TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 2L << 20, 7);
+        send(new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a")));
+        Report.Archived archived =
+                awaitSeen(Report.Archived.class, r -> r.header().operation().equals(operation));
+        send(new Command.Commit(header("h1", "commit", 1), TestHost.manifest(checkpoint, archived.vms())));
+        awaitSeen(Report.Committed.class, r -> r.header().operation().equals(operation));
+        var h = new Command.Header(operation, null, "h1", "verify", 1, 1);
+
+        send(new Command.Verify(h, checkpoint, 100));
+        Report.Verified first =
+                awaitSeen(Report.Verified.class, r -> r.header().operation().equals(operation));
+        assertThat(first.result().sound()).isTrue();
+        assertThat(first.header().instance()).isNull();
+        seen.clear();
+        send(new Command.Verify(h, checkpoint, 100));
+        assertThat(awaitSeen(Report.Verified.class, r -> r.header().operation().equals(operation)))
+                .isEqualTo(first);
+
+        send(new Command.Rebuild(new Command.Header(operation, null, "h1", "rebuild", 1, 1), false));
+        Report.Found found =
+                awaitSeen(Report.Found.class, r -> r.manifest().checkpoint().equals(checkpoint));
+        assertThat(found.manifestKey()).endsWith(checkpoint + ".json");
+        awaitSeen(Report.Rebuilt.class, r -> r.result().checkpoints().contains(checkpoint));
+        send(new Command.Forget(
+                new Command.Header(operation, null, "h1", "forget", 1, 1),
+                List.of(checkpoint),
+                null,
+                null,
+                List.of(),
+                false));
+        awaitSeen(Report.Forgotten.class, r -> !r.result().forgotten().isEmpty());
+        send(new Command.Verify(new Command.Header(operation, null, "h1", "verify", 2, 1), checkpoint, 100));
+        assertThat(awaitSeen(Report.Failed.class, r -> r.header().attempt() == 2)
+                        .code()
+                        .name())
+                .isEqualTo("UNKNOWN_CHECKPOINT");
+    }
 }

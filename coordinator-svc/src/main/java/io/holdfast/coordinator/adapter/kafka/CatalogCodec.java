@@ -14,11 +14,12 @@ import org.apache.kafka.common.header.Headers;
 
 /**
  * Catalog records: a CloudEvent whose data is the checkpoint's manifest. Extension attributes {@code manifestkey} and
- * {@code manifestsha256} tell where it is; without them it is where the repository's format puts it.
+ * {@code manifestsha256} tell where it is; without them it is where the repository's format puts it. {@code held}: it is held.
  */
 final class CatalogCodec {
     private static final String KEY = "manifestkey";
     private static final String SHA256 = "manifestsha256";
+    private static final String HELD = "held";
 
     private CatalogCodec() {}
 
@@ -27,6 +28,9 @@ final class CatalogCodec {
         extensions.put(KEY, c.manifestKey());
         if (c.manifestSha256() != null) {
             extensions.put(SHA256, c.manifestSha256());
+        }
+        if (c.held()) {
+            extensions.put(HELD, "true");
         }
         return EventCodec.encode(
                 "catalog/" + c.checkpoint(), source, c.operation(), c.manifest(), c.takenAt(), extensions);
@@ -55,6 +59,7 @@ final class CatalogCodec {
                 event.getSubject(),
                 event.getExtension(KEY) instanceof String key ? key : "checkpoints/" + m.checkpoint() + ".json",
                 event.getExtension(SHA256) instanceof String sha ? sha : null,
-                m);
+                m,
+                "true".equals(event.getExtension(HELD)));
     }
 }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.holdfast.coordinator.app.Engine;
 import io.holdfast.coordinator.app.EventLog;
 import io.holdfast.coordinator.app.Meters;
+import io.holdfast.coordinator.app.Schedule;
 import io.holdfast.coordinator.config.CoordinatorConfig;
 import io.holdfast.coordinator.domain.Decider;
 import io.holdfast.coordinator.domain.Input;
@@ -17,14 +18,17 @@ import jakarta.enterprise.context.ApplicationScoped;
 import jakarta.enterprise.event.Observes;
 import jakarta.enterprise.inject.Produces;
 import jakarta.inject.Singleton;
+import java.net.URI;
 import java.time.Clock;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.CommonClientConfigs;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
@@ -124,6 +128,40 @@ public class Coordinator {
                     result.unreadable(),
                     Duration.ofNanos(System.nanoTime() - begin).toMillis());
         });
+    }
+
+    /** Asks for what is due by the clock, as any client would. */
+    void schedule(@Observes @Priority(6000) StartupEvent event, Engine engine, KafkaOutbox outbox) {
+        var schedule = new Schedule(config.jobs());
+        if (schedule.isEmpty()) {
+            return;
+        }
+        Thread.ofPlatform().name("schedule").daemon().start(() -> {
+            try {
+                while (!stopping) {
+                    TimeUnit.SECONDS.sleep(1);
+                    if (engine.running()) {
+                        for (Schedule.Due due : schedule.due(
+                                engine.now(), op -> engine.state().operations().containsKey(op))) {
+                            ask(due, outbox);
+                        }
+                    }
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        });
+    }
+
+    private static void ask(Schedule.Due due, KafkaOutbox outbox) throws InterruptedException {
+        try {
+            var event = EventCodec.encode(
+                    due.requestId(), URI.create(Schedule.SOURCE), null, due.request(), Instant.now(), Map.of());
+            outbox.request(event, "schedule").get(30, TimeUnit.SECONDS);
+            LOG.infof("event=scheduled request=%s", due.requestId());
+        } catch (ExecutionException | TimeoutException | RuntimeException e) {
+            LOG.warnf("event=schedule_failed request=%s cause=%s", due.requestId(), e);
+        }
     }
 
     void stop(@Observes ShutdownEvent event, Engine engine) {

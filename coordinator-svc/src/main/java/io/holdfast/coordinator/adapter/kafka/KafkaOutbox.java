@@ -6,6 +6,7 @@ import io.holdfast.coordinator.app.EventLog;
 import io.holdfast.coordinator.domain.Effect;
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.EventType;
+import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.view.EventLine;
 import io.smallrye.reactive.messaging.kafka.api.OutgoingKafkaRecordMetadata;
 import jakarta.enterprise.context.ApplicationScoped;
@@ -77,7 +78,10 @@ public class KafkaOutbox implements Engine.Outbox {
                                 s.trace()));
             case Effect.Publish p -> {
                 CloudEvent event = EventCodec.encode(p.id(), SOURCE, p.subject(), p.event(), now, p.trace());
-                yield send(events, p.event().instance(), event)
+                String key = p.event().instance() == null && !(p.event() instanceof PublicEvent.Rejected)
+                        ? p.subject()
+                        : p.event().instance();
+                yield send(events, key, event)
                         .thenRun(() -> log.add(
                                 p.event(),
                                 new EventLine(
@@ -89,6 +93,7 @@ public class KafkaOutbox implements Engine.Outbox {
             }
             case Effect.Catalog c ->
                 send(catalog, c.checkpoint().checkpoint(), CatalogCodec.encode(c.checkpoint(), SOURCE));
+            case Effect.Uncatalog u -> send(catalog, u.checkpoint(), (byte[]) null);
         };
     }
 

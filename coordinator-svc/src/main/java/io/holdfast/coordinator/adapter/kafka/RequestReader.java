@@ -111,6 +111,13 @@ final class RequestReader {
             case REQUEST_CHECKPOINT -> OperationKind.checkpoint;
             case REQUEST_RESTORE -> OperationKind.restore;
             case REQUEST_DESTROY -> OperationKind.destroy;
+            case REQUEST_VERIFY -> OperationKind.verify;
+            case REQUEST_FORGET -> OperationKind.forget;
+            case REQUEST_PRUNE -> OperationKind.prune;
+            case REQUEST_HOLD -> OperationKind.hold;
+            case REQUEST_RELEASE -> OperationKind.release;
+            case REQUEST_STATS -> OperationKind.stats;
+            case REQUEST_REBUILD -> OperationKind.rebuild;
             case null, default -> null;
         };
     }

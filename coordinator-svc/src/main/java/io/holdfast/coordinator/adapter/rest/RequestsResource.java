@@ -9,6 +9,7 @@ import io.holdfast.coordinator.domain.Ids;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.EventType;
+import io.holdfast.schemas.event.OperationKind;
 import io.holdfast.schemas.event.Problem;
 import io.holdfast.schemas.view.RequestAccepted;
 import io.smallrye.common.annotation.Blocking;
@@ -22,6 +23,7 @@ import jakarta.ws.rs.core.MediaType;
 import jakarta.ws.rs.core.Response;
 import java.time.Clock;
 import java.time.OffsetDateTime;
+import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.ExecutionException;
@@ -43,7 +45,7 @@ public class RequestsResource {
     /**
      * Publishes a request.
      *
-     * @param kind deploy, checkpoint, restore or destroy
+     * @param kind one of {@link OperationKind}
      * @param requestId id of the request; one is made if absent
      * @param traceparent W3C trace context, carried on
      */
@@ -57,17 +59,13 @@ public class RequestsResource {
             @HeaderParam("Holdfast-Request-Id") String requestId,
             @HeaderParam("traceparent") String traceparent,
             String body) {
-        EventType type =
-                switch (kind) {
-                    case "deploy" -> EventType.REQUEST_DEPLOY;
-                    case "checkpoint" -> EventType.REQUEST_CHECKPOINT;
-                    case "restore" -> EventType.REQUEST_RESTORE;
-                    case "destroy" -> EventType.REQUEST_DESTROY;
-                    default ->
-                        throw Errors.notFound(
-                                ErrorCode.INVALID_EVENT,
-                                "no request '" + kind + "': there are deploy, checkpoint, restore and destroy");
-                };
+        OperationKind asked = Arrays.stream(OperationKind.values())
+                .filter(k -> k.name().equals(kind))
+                .findFirst()
+                .orElseThrow(() -> Errors.notFound(
+                        ErrorCode.INVALID_EVENT,
+                        "no request '" + kind + "': there are " + Arrays.toString(OperationKind.values())));
+        EventType type = EventType.named("io.holdfast.request." + asked + ".v1").orElseThrow();
         JsonNode data;
         try {
             data = EventCodec.json().readTree(body == null ? "" : body);

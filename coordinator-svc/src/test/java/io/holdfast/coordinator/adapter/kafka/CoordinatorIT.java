@@ -199,11 +199,49 @@ class CoordinatorIT {
                 Topics.CATALOG,
                 "cp-other",
                 CatalogCodec.encode(
-                        new CheckpointView("cp-other", "other", null, after, null, "k", null, manifest(after)),
+                        new CheckpointView("cp-other", "other", null, after, null, "k", null, manifest(after), false),
                         URI.create("/test"))); // and the catalog
         until(() -> status("/api/v1/checkpoints/cp-other") == 200);
         assertThat(status("/q/health/ready")).isEqualTo(200);
         assertThat(text("/q/metrics")).contains("holdfast_coordinator_records_unreadable");
+    }
+
+    @Test
+    void givenACatalog_whenTheRepositoryIsWorkedOn_byEventAndByRest_theCatalogFollows() throws Exception {
+        for (String id : List.of("cp-kept", "cp-old")) {
+            Instant now = Instant.now();
+            CheckpointManifest m = manifest(now);
+            var named =
+                    new CheckpointManifest(1, id, m.instance(), null, now, m.layout(), m.vms(), m.machines(), m.cut());
+            peers.publish(
+                    Topics.CATALOG,
+                    id,
+                    CatalogCodec.encode(
+                            new CheckpointView(id, m.instance(), null, now, null, "k", null, named, false),
+                            URI.create("/test")));
+        }
+        until(() -> status("/api/v1/checkpoints/cp-old") == 200 && status("/api/v1/checkpoints/cp-kept") == 200);
+
+        ask("hold-1", new Request.Hold("cp-kept", "evidence", null));
+        until(() -> get("/api/v1/checkpoints/cp-kept").path("held").asBoolean());
+        ask("forget-1", new Request.Forget(List.of("cp-old"), null, null, false));
+        until(() -> status("/api/v1/checkpoints/cp-old") == 404);
+        assertThat(status("/api/v1/checkpoints/cp-kept")).isEqualTo(200);
+        var verify = post("/api/v1/requests/verify", "{\"samplePercent\":10}", 202);
+        String op = verify.path("operation").asText();
+        until(() -> get("/api/v1/operations/" + op).path("state").asText().equals("completed"));
+
+        assertThat(get("/api/v1/operations/" + op).at("/completed/result/sound").asBoolean())
+                .isTrue();
+        until(() -> !peers.of(
+                        PublicEvent.VerifyCompleted.class, e -> e.operation().equals(op))
+                .isEmpty());
+        post("/api/v1/requests/stats", "{}", 202);
+        until(() -> !peers.of(PublicEvent.StatsCompleted.class, e -> true).isEmpty());
+        ask("bad-forget", new Request.Forget(null, null, null, null));
+        until(() -> peers.of(PublicEvent.Rejected.class, r -> r.requestId().equals("bad-forget")).stream()
+                .anyMatch(r -> r.problems().getFirst().code() == ErrorCode.INVALID_EVENT));
+        assertThat(peers.invalid).isEmpty();
     }
 
     @Test

@@ -10,6 +10,7 @@ import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.CommandJournal;
 import io.holdfast.storage.app.CommandRunner;
 import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Puller;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.app.Settings;
@@ -18,12 +19,14 @@ import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.maintenance.Keeper;
 import io.quarkus.runtime.Startup;
 import jakarta.annotation.PostConstruct;
 import jakarta.annotation.PreDestroy;
 import jakarta.inject.Singleton;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.time.Clock;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
@@ -91,10 +94,12 @@ public class StorageService {
                     config.retryTime()));
             keys = new Keys(config.prefix().orElse(""));
             repository = new Repository(
-                    store,
-                    keys,
-                    settings.chunkBytes(),
-                    KeyFile.read(config.keyFile().orElse(null), config.key().orElse(null)));
+                            store,
+                            keys,
+                            settings.chunkBytes(),
+                            KeyFile.read(
+                                    config.keyFile().orElse(null), config.key().orElse(null)))
+                    .graceOfNew(config.grace());
             indexes = new Indexes(store, keys, repository, settings.state());
             ZstdCodec codec = new ZstdCodec(config.compressionLevel());
             marks = new ArchivedMarks(repository, keys, settings);
@@ -104,6 +109,14 @@ public class StorageService {
                     repository,
                     new Archiver(store, keys, repository, indexes, codec, new LinuxSparseMap(), settings),
                     new Puller(store, keys, repository, indexes, codec, settings),
+                    new Keeper(
+                            store,
+                            keys,
+                            repository,
+                            new Leases(store, keys, repository),
+                            codec,
+                            settings.transfers(),
+                            Clock.systemUTC()),
                     marks,
                     this::ensure,
                     outbox);

@@ -6,12 +6,16 @@ import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.StorageException;
 import io.minio.BucketExistsArgs;
 import io.minio.GetObjectArgs;
+import io.minio.GetObjectLockConfigurationArgs;
 import io.minio.GetObjectResponse;
+import io.minio.GetObjectRetentionArgs;
 import io.minio.ListObjectsArgs;
 import io.minio.MakeBucketArgs;
 import io.minio.MinioClient;
 import io.minio.PutObjectArgs;
+import io.minio.RemoveObjectArgs;
 import io.minio.Result;
+import io.minio.SetObjectRetentionArgs;
 import io.minio.StatObjectArgs;
 import io.minio.Xml;
 import io.minio.errors.ErrorResponseException;
@@ -23,15 +27,19 @@ import io.minio.errors.ServerException;
 import io.minio.errors.XmlParserException;
 import io.minio.messages.ErrorResponse;
 import io.minio.messages.Item;
+import io.minio.messages.Retention;
+import io.minio.messages.RetentionMode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.security.GeneralSecurityException;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
@@ -47,7 +55,7 @@ import okhttp3.RequestBody;
 import okhttp3.Response;
 import org.jboss.logging.Logger;
 
-/** Any S3 server, through minio-java. Uses put, get with ranges, head and list only. Thread-safe. */
+/** Any S3 server, through minio-java. Uses put, get with ranges, head, list and delete; Object Lock where it is asked for. Thread-safe. */
 public final class S3ObjectStore implements ObjectStore, AutoCloseable {
     private static final Logger LOG = Logger.getLogger(S3ObjectStore.class);
     private static final Set<String> ABSENT = Set.of("NoSuchKey", "NotFound", "NoSuchObject");
@@ -65,6 +73,12 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             Set.of("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage", "XMinioAdminBucketQuotaExceeded");
     private static final int INSUFFICIENT_STORAGE = 507;
     private static final MediaType OCTETS = MediaType.get("application/octet-stream");
+    private static final Set<String> NO_LOCK = Set.of(
+            "NotImplemented",
+            "MethodNotAllowed",
+            "ObjectLockConfigurationNotFoundError",
+            "InvalidBucketObjectLockConfiguration",
+            "InvalidBucketState");
     private static final int MIN_PART = 5 * 1024 * 1024;
 
     /**
@@ -100,6 +114,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
     private final boolean signsItself;
     private final String base;
     private final String host;
+    private volatile Boolean locks;
 
     public S3ObjectStore(Access access) {
         this.access = access;
@@ -316,11 +331,108 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                     .build())) {
                 Item item = r.get();
                 if (!item.isDir()) {
-                    list.add(new Stored(item.objectName(), item.size()));
+                    list.add(new Stored(
+                            item.objectName(),
+                            item.size(),
+                            item.lastModified() == null
+                                    ? Instant.EPOCH
+                                    : item.lastModified().toInstant()));
                 }
             }
             return list;
         });
+    }
+
+    @Override
+    public void delete(String key) throws StorageException {
+        retry(key, () -> {
+            client.removeObject(RemoveObjectArgs.builder()
+                    .bucket(access.bucket())
+                    .object(key)
+                    .build());
+            return null;
+        });
+    }
+
+    /**
+     * Whether the bucket has Object Lock. Asked first, and once: a server that does not know the requests about retention could
+     * take them for the ones about the object itself, and write over it.
+     */
+    private boolean locks() throws StorageException {
+        Boolean known = locks;
+        if (known == null) {
+            known = retry("bucket " + access.bucket(), () -> {
+                try {
+                    client.getObjectLockConfiguration(GetObjectLockConfigurationArgs.builder()
+                            .bucket(access.bucket())
+                            .build());
+                    return true;
+                } catch (ErrorResponseException e) {
+                    if (lacksLock(e)) {
+                        return false;
+                    }
+                    throw e;
+                } catch (XmlParserException e) {
+                    return false; // it answered another question
+                }
+            });
+            locks = known;
+        }
+        return known;
+    }
+
+    @Override
+    public boolean lock(String key, Instant until) throws StorageException {
+        return locks()
+                && retry(key, () -> {
+                    try {
+                        client.setObjectRetention(SetObjectRetentionArgs.builder()
+                                .bucket(access.bucket())
+                                .object(key)
+                                .config(new Retention(RetentionMode.COMPLIANCE, until.atZone(ZoneOffset.UTC)))
+                                .build());
+                        return true;
+                    } catch (ErrorResponseException e) {
+                        if (lacksLock(e)) {
+                            return false;
+                        }
+                        throw e;
+                    }
+                });
+    }
+
+    @Override
+    public Optional<Instant> lockedUntil(String key) throws StorageException {
+        if (!locks()) {
+            return Optional.empty();
+        }
+        return retry(key, () -> {
+            try {
+                Retention r = client.getObjectRetention(GetObjectRetentionArgs.builder()
+                        .bucket(access.bucket())
+                        .object(key)
+                        .build());
+                return r == null || r.retainUntilDate() == null
+                        ? Optional.empty()
+                        : Optional.of(r.retainUntilDate().toInstant());
+            } catch (ErrorResponseException e) {
+                String code = String.valueOf(e.errorResponse().code());
+                if (lacksLock(e) || ABSENT.contains(code) || code.equals("NoSuchObjectLockConfiguration")) {
+                    return Optional.empty();
+                }
+                throw e;
+            }
+        });
+    }
+
+    /** Whether the server says that it, or the bucket, has no Object Lock; each says it in its own way. */
+    private static boolean lacksLock(ErrorResponseException e) {
+        int status = e.response().code();
+        String code = String.valueOf(e.errorResponse().code());
+        return status == 501
+                || status == 405
+                || NO_LOCK.contains(code)
+                || (status == 400 && String.valueOf(e.errorResponse().message()).contains("Object Lock"));
     }
 
     /**

@@ -1,0 +1,119 @@
+package io.holdfast.storage.maintenance;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.EventCodec;
+import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.LongSet;
+import io.holdfast.storage.domain.Names;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.StorageException;
+import java.time.Clock;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.TreeSet;
+
+/** Holds checkpoints and releases them; see {@link Forgetter} for what happens when both come at once. */
+final class Holder {
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Survey survey;
+    private final Clock clock;
+
+    Holder(ObjectStore store, Keys keys, Survey survey, Clock clock) {
+        this.store = store;
+        this.keys = keys;
+        this.survey = survey;
+        this.clock = clock;
+    }
+
+    /** The object of a hold. */
+    record Hold(int format, String checkpoint, String reason, Instant heldAt, Instant until) {}
+
+    /** What came of it. */
+    record Held(boolean locked, String note) {}
+
+    /**
+     * Holds a checkpoint.
+     *
+     * @param until lock its objects in the bucket until then; or null
+     */
+    Held hold(String checkpoint, String reason, Instant until, Progress progress) throws StorageException {
+        Names.require("checkpoint", checkpoint);
+        boolean before = store.size(keys.hold(checkpoint)).isPresent();
+        survey.checkpoint(checkpoint); // UNKNOWN_CHECKPOINT, or broken
+        byte[] data = json(new Hold(1, checkpoint, reason, clock.instant(), until));
+        store.put(keys.hold(checkpoint), data, 0, data.length);
+        if (store.size(keys.gone(checkpoint)).isPresent()
+                || store.size(keys.checkpoint(checkpoint)).isEmpty()) {
+            if (!before) {
+                store.delete(keys.hold(checkpoint));
+            }
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_BUSY,
+                    "checkpoint " + checkpoint + " is being forgotten",
+                    "list the checkpoints; ask again if it is still there");
+        }
+        if (until == null) {
+            return new Held(
+                    false,
+                    "Holdfast keeps the checkpoint until it is released; who can write to the bucket can delete it");
+        }
+        return lock(checkpoint, until, progress)
+                ? new Held(true, "the bucket refuses to delete the checkpoint's objects until " + until)
+                : new Held(
+                        false,
+                        "the bucket has no S3 Object Lock: Holdfast keeps the checkpoint until it is released, but who can"
+                                + " write to the bucket can delete it");
+    }
+
+    /** Locks every object that the checkpoint needs. */
+    private boolean lock(String checkpoint, Instant until, Progress progress) throws StorageException {
+        if (!store.lock(keys.checkpoint(checkpoint), until)) {
+            return false;
+        }
+        CheckpointManifest m = survey.checkpoint(checkpoint);
+        LongSet wanted = new LongSet();
+        var objects = new TreeSet<String>();
+        objects.add(keys.config());
+        for (VmArchive a : m.vms()) {
+            Survey.addTo(wanted, survey.vm(m, a));
+            objects.add(a.manifestKey());
+        }
+        for (ChunkId index : survey.indexes().keySet()) {
+            for (Table t : survey.index(index)) {
+                if (t.entries().stream().anyMatch(e -> wanted.contains(e.id()))) {
+                    objects.add(keys.pack(t.id()));
+                }
+            }
+        }
+        progress.steps();
+        progress.total(objects.size());
+        List<String> all = new ArrayList<>(objects);
+        for (String key : all) {
+            store.lock(key, until);
+            progress.add(1);
+        }
+        return true;
+    }
+
+    /** Releases; done too when it is not held. */
+    void release(String checkpoint) throws StorageException {
+        Names.require("checkpoint", checkpoint);
+        store.delete(keys.hold(checkpoint));
+    }
+
+    private static byte[] json(Hold h) {
+        try {
+            return EventCodec.json().writeValueAsBytes(h);
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+package io.holdfast.storage.maintenance;
+
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.Report;
+import io.holdfast.storage.app.CommandRunner;
+import io.holdfast.storage.app.Leases;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.app.Repository;
+import io.holdfast.storage.domain.ChunkCodec;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.StorageException;
+import java.time.Clock;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Consumer;
+
+/** Does commands on the repository. One at a time. */
+public final class Keeper implements CommandRunner.Maintenance {
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Repository repository;
+    private final Leases leases;
+    private final ChunkCodec codec;
+    private final int threads;
+    private final Clock clock;
+
+    /**
+     * Makes it; nothing is read yet.
+     *
+     * @param threads packs that are read side by side
+     */
+    public Keeper(
+            ObjectStore store,
+            Keys keys,
+            Repository repository,
+            Leases leases,
+            ChunkCodec codec,
+            int threads,
+            Clock clock) {
+        this.store = store;
+        this.keys = keys;
+        this.repository = repository;
+        this.leases = leases;
+        this.codec = codec;
+        this.threads = threads;
+        this.clock = clock;
+    }
+
+    /** Does a command. Every one may be done again after it was cut off. */
+    @Override
+    public Report execute(Command.ForRepository command, Progress progress, Consumer<Report> more)
+            throws StorageException, InterruptedException {
+        repository.open();
+        Survey survey = new Survey(store, keys, repository);
+        Command.Header h = command.header();
+        Report.Header done = Report.Header.of(h, h.phase(), "done");
+        return switch (command) {
+            case Command.Verify v -> {
+                PackReader reader = new PackReader(store, keys, repository.vault(), codec);
+                long seed = ThreadLocalRandom.current().nextLong();
+                yield new Report.Verified(
+                        done,
+                        new Verifier(keys, survey, reader, threads)
+                                .verify(v.checkpoint(), v.samplePercent(), seed, progress));
+            }
+            case Command.Forget f -> {
+                if ((f.keep() == null) == f.checkpoints().isEmpty()) {
+                    throw new StorageException(
+                            ErrorCode.INVALID_EVENT, "either checkpoints or a policy", "see docs/protocol.md");
+                }
+                Forgetter forgetter = new Forgetter(store, keys, survey, clock);
+                yield new Report.Forgotten(
+                        done,
+                        f.keep() == null
+                                ? forgetter.named(f.checkpoints(), f.inUse(), f.dryRun(), progress)
+                                : forgetter.byPolicy(f.instance(), f.keep(), f.inUse(), f.dryRun(), progress));
+            }
+            case Command.Prune p ->
+                new Report.Pruned(
+                        done, new Pruner(store, keys, survey, leases, repository.grace()).prune(p.dryRun(), progress));
+            case Command.Hold hold -> {
+                var held = new Holder(store, keys, survey, clock)
+                        .hold(hold.checkpoint(), hold.reason(), hold.until(), progress);
+                yield new Report.Held(done, hold.checkpoint(), held.locked(), held.note());
+            }
+            case Command.Release r -> {
+                new Holder(store, keys, survey, clock).release(r.checkpoint());
+                yield new Report.Released(done, r.checkpoint());
+            }
+            case Command.Stats s ->
+                new Report.Counted(done, new Statistics(store, keys, survey).count(s.instance(), progress));
+            case Command.Rebuild r -> {
+                int[] n = new int[1];
+                var result = new Rebuilder(store, keys, survey, leases)
+                        .rebuild(
+                                r.dryRun(),
+                                (key, sha, held, m) ->
+                                        more.accept(new Report.Found(found(h, ++n[0]), key, sha, held, m)),
+                                progress);
+                yield new Report.Rebuilt(done, result);
+            }
+        };
+    }
+
+    private static Report.Header found(Command.Header h, int sequence) {
+        return new Report.Header(
+                h.operation(), h.instance(), h.host(), h.phase(), h.attempt(), h.epoch(), "found", sequence);
+    }
+}

@@ -1,0 +1,101 @@
+package io.holdfast.storage.maintenance;
+
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.domain.ChunkCodec;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.Limits;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.PackFormat.Entry;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** Reads packs whole, several at a time, and checks each chunk of them. */
+final class PackReader {
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Vault vault;
+    private final ChunkCodec codec;
+
+    PackReader(ObjectStore store, Keys keys, Vault vault, ChunkCodec codec) {
+        this.vault = vault;
+        this.store = store;
+        this.keys = keys;
+        this.codec = codec;
+    }
+
+    /** What is done with a pack that is broken. Thread-safe; throws on what is no damage, such as a bucket that does not answer. */
+    interface OnBroken {
+        void broken(Table pack, StorageException e) throws StorageException;
+    }
+
+    /** Reads all; ends early on an error that is no damage. */
+    void readAll(List<Table> packs, int threads, Progress progress, OnBroken onBroken)
+            throws StorageException, InterruptedException {
+        AtomicInteger next = new AtomicInteger();
+        ExecutorService pool = Executors.newFixedThreadPool(threads, r -> {
+            Thread t = new Thread(r, "verify");
+            t.setDaemon(true);
+            return t;
+        });
+        try {
+            var running = new ArrayList<Future<?>>();
+            for (int i = 0; i < threads; i++) {
+                running.add(pool.submit(() -> {
+                    byte[] plain = new byte[Limits.MAX_CHUNK];
+                    byte[] scratch = new byte[Limits.MAX_CHUNK + Vault.OVERHEAD];
+                    for (int k = next.getAndIncrement(); k < packs.size(); k = next.getAndIncrement()) {
+                        Table t = packs.get(k);
+                        try {
+                            check(t, scratch, plain);
+                        } catch (StorageException e) {
+                            onBroken.broken(t, e);
+                        }
+                        progress.add(t.objectBytes());
+                    }
+                    return null;
+                }));
+            }
+            for (Future<?> f : running) {
+                try {
+                    f.get();
+                } catch (ExecutionException e) {
+                    next.set(packs.size());
+                    if (e.getCause() instanceof StorageException s) {
+                        throw s;
+                    }
+                    throw new StorageException(
+                            ErrorCode.INTERNAL,
+                            "verify failed: " + e.getCause(),
+                            "report this with the service's log",
+                            e.getCause());
+                }
+            }
+        } finally {
+            pool.shutdownNow();
+        }
+    }
+
+    private void check(Table expected, byte[] scratch, byte[] plain) throws StorageException {
+        String key = keys.pack(expected.id());
+        byte[] data = store.get(key, expected.objectBytes());
+        Table t = PackFormat.read(key, expected.id(), data, vault);
+        if (!t.entries().equals(expected.entries())) {
+            throw StorageException.corrupt(key, "an index says that it holds other chunks");
+        }
+        int at = PackFormat.HEADER;
+        for (Entry e : t.entries()) {
+            PackFormat.unpack(key, vault, codec, e, data, at, scratch, plain);
+            at += e.storedBytes();
+        }
+    }
+}

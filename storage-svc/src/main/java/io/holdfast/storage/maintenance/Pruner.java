@@ -1,0 +1,404 @@
+package io.holdfast.storage.maintenance;
+
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.Maintenance.PruneResult;
+import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.app.Leases;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.LongSet;
+import io.holdfast.storage.domain.Mark;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.PackFormat.Entry;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.maintenance.Survey.VmObject;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.UUID;
+import org.jboss.logging.Logger;
+
+/**
+ * Deletes what no checkpoint needs, while uploads, restores and other collectors are at work, with no lock. What nobody needs
+ * is first marked; it is deleted by a prune that finds the mark older than the grace period and still nobody who needs it.
+ * The argument why that is safe is in docs/formats.md; the test that breaks when a part of it is left out is
+ * {@code ConcurrentMaintenanceTest}.
+ *
+ * <p>All ages are differences of times that the S3 server gave. If any manifest or index cannot be read, nothing is deleted.
+ */
+final class Pruner {
+    private static final Logger LOG = Logger.getLogger(Pruner.class);
+    private static final long ROUNDING = 2;
+    private static final Duration RUN_KEPT = Duration.ofDays(1);
+
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Survey survey;
+    private final Leases leases;
+    private final Duration grace;
+
+    Pruner(ObjectStore store, Keys keys, Survey survey, Leases leases, Duration grace) {
+        this.store = store;
+        this.keys = keys;
+        this.survey = survey;
+        this.leases = leases;
+        this.grace = grace;
+    }
+
+    /** What is known of a pack from the indexes. */
+    private static final class Use {
+        boolean live;
+        long deadBytes;
+    }
+
+    /** One prune at work. */
+    private final class Job {
+        final Map<ChunkId, Use> uses = new HashMap<>();
+        final Map<ChunkId, Set<ChunkId>> indexesOf = new HashMap<>(); // index -> its packs
+        final LongSet live = new LongSet();
+        final List<VmObject> orphans = new ArrayList<>();
+        SortedMap<ChunkId, Stored> packs = new TreeMap<>();
+        List<Leases.Found> marks = List.of();
+        final Map<ChunkId, Instant> markedPacks = new HashMap<>();
+        final Map<String, Instant> markedManifests = new HashMap<>();
+
+        /** Times are whole seconds, rounded down: two of margin. */
+        boolean old(Instant modified, Instant now) {
+            return !modified.plus(grace).plusSeconds(ROUNDING).isAfter(now);
+        }
+    }
+
+    PruneResult prune(boolean dryRun, Progress progress) throws StorageException {
+        String run = UUID.randomUUID().toString();
+        String runKey = keys.gc() + "run-" + run;
+        byte[] note = run.getBytes(StandardCharsets.UTF_8);
+        store.put(runKey, note, 0, note.length);
+        try {
+            return prune(dryRun, run, serverTime(runKey), progress);
+        } finally {
+            // from here on this prune deletes nothing
+            store.delete(keys.gc() + "sweep-" + run);
+            store.delete(runKey);
+        }
+    }
+
+    /** The S3 server's time. */
+    private Instant serverTime(String runKey) throws StorageException {
+        Instant now = null;
+        var stale = new ArrayList<Stored>();
+        for (Stored s : store.list(keys.gc())) {
+            if (s.key().equals(runKey)) {
+                now = s.modified();
+            } else if (!s.key().startsWith(keys.gc() + "mark-")) {
+                stale.add(s);
+            }
+        }
+        if (now == null) {
+            throw StorageException.corrupt(runKey, "is missing right after it was written");
+        }
+        for (Stored s : stale) {
+            if (s.modified().plus(RUN_KEPT).plus(grace).isBefore(now)) {
+                store.delete(s.key());
+            }
+        }
+        return now;
+    }
+
+    private PruneResult prune(boolean dryRun, String run, Instant now, Progress progress) throws StorageException {
+        Job job = new Job();
+        job.marks = leases.marks();
+        for (Leases.Found f : job.marks) {
+            f.mark().packs().forEach(p -> job.markedPacks.merge(ChunkId.parse(p), f.since(), Pruner::earlier));
+            f.mark().manifests().forEach(m -> job.markedManifests.merge(m, f.since(), Pruner::earlier));
+        }
+        roots(job, now, progress);
+        indexes(job);
+        // after the indexes: what they name was stored before, so that a pack missing here is gone
+        job.packs = survey.packs();
+
+        var toMark = new ArrayList<ChunkId>();
+        var toDelete = new ArrayList<ChunkId>();
+        var waiting = new ArrayList<ChunkId>();
+        Instant next = null;
+        int livePacks = 0;
+        long liveBytes = 0;
+        long deadBytes = 0;
+        for (var e : job.packs.entrySet()) {
+            Use use = job.uses.get(e.getKey());
+            Instant since = job.markedPacks.get(e.getKey());
+            if (use != null && use.live) {
+                livePacks++;
+                liveBytes += e.getValue().bytes();
+                deadBytes += use.deadBytes;
+            } else if (since != null) {
+                if (job.old(since, now)) {
+                    toDelete.add(e.getKey());
+                } else {
+                    waiting.add(e.getKey());
+                    next = next == null ? since.plus(grace) : earlier(next, since.plus(grace));
+                }
+            } else if (job.old(e.getValue().modified(), now)) {
+                toMark.add(e.getKey());
+            }
+        }
+        var orphansToMark = new ArrayList<VmObject>();
+        var orphansToDelete = new ArrayList<VmObject>();
+        for (VmObject o : job.orphans) {
+            Instant since = job.markedManifests.get(name(o));
+            if (since == null) {
+                orphansToMark.add(o);
+            } else if (job.old(since, now)) {
+                orphansToDelete.add(o);
+            } else {
+                next = next == null ? since.plus(grace) : earlier(next, since.plus(grace));
+            }
+        }
+        if (next == null && !(toMark.isEmpty() && orphansToMark.isEmpty())) {
+            next = now.plus(grace);
+        }
+        int rewritten = 0;
+        int deletedManifests = orphansToDelete.size();
+        if (!dryRun) {
+            mark(run, toMark, orphansToMark);
+            toDelete.retainAll(announced(job, run, toDelete, now));
+            rewritten = rewriteIndexes(job, toDelete);
+            for (ChunkId p : toDelete) {
+                store.delete(keys.pack(p));
+            }
+            deletedManifests = deleteOrphans(orphansToDelete);
+            cleanMarks(job, toDelete, orphansToDelete);
+            cleanGone(job, now);
+            LOG.infof(
+                    "event=pruned marked=%d waiting=%d deleted=%d manifests=%d indexes=%d",
+                    toMark.size(), waiting.size(), toDelete.size(), deletedManifests, rewritten);
+        }
+        return new PruneResult(
+                dryRun,
+                livePacks,
+                liveBytes,
+                deadBytes,
+                toMark.size(),
+                bytes(job, toMark),
+                waiting.size(),
+                bytes(job, waiting),
+                toDelete.size(),
+                bytes(job, toDelete),
+                deletedManifests,
+                rewritten,
+                0,
+                grace.toSeconds(),
+                next);
+    }
+
+    private static Instant earlier(Instant a, Instant b) {
+        return a.isBefore(b) ? a : b;
+    }
+
+    private static long bytes(Job job, Collection<ChunkId> packs) {
+        return packs.stream().mapToLong(p -> job.packs.get(p).bytes()).sum();
+    }
+
+    /** A VM manifest's key below the prefix. */
+    private String name(VmObject o) {
+        return o.stored().key().substring(keys.prefix().length());
+    }
+
+    /** Every chunk that is needed: by checkpoints, and by VM manifests so young that their commit may be to come. */
+    private void roots(Job job, Instant now, Progress progress) throws StorageException {
+        progress.steps();
+        Set<String> checkpoints = survey.checkpoints();
+        progress.total(checkpoints.size() + 1L);
+        for (String id : checkpoints) {
+            CheckpointManifest m;
+            try {
+                m = survey.checkpoint(id);
+                for (VmArchive a : m.vms()) {
+                    Survey.addTo(job.live, survey.vm(m, a));
+                }
+            } catch (StorageException e) {
+                if (survey.checkpoints().contains(id)) {
+                    throw refused(e);
+                }
+                // forgotten meanwhile
+            }
+            progress.add(1);
+        }
+        for (VmObject o : survey.vms()) {
+            if (checkpoints.contains(o.checkpoint())) {
+                continue;
+            }
+            if (job.old(o.stored().modified(), now)) {
+                job.orphans.add(o);
+                continue;
+            }
+            try {
+                Survey.addTo(job.live, survey.orphan(o));
+            } catch (StorageException e) {
+                if (store.size(o.stored().key()).isPresent()) {
+                    throw refused(e);
+                }
+            }
+        }
+        progress.add(1);
+    }
+
+    private static StorageException refused(StorageException e) {
+        return new StorageException(
+                e.code(),
+                "nothing was pruned, because what is needed is not known: " + e.getMessage(),
+                "verify; forget the broken checkpoint, or rebuild a broken index; then prune again",
+                e);
+    }
+
+    private void indexes(Job job) throws StorageException {
+        for (ChunkId index : survey.indexes().keySet()) {
+            List<Table> tables;
+            try {
+                tables = survey.index(index);
+            } catch (StorageException e) {
+                if (survey.indexes().containsKey(index)) {
+                    throw refused(e);
+                }
+                throw new StorageException(
+                        ErrorCode.REPOSITORY_BUSY,
+                        "index " + index + " was replaced meanwhile: another prune or rebuild is at work",
+                        "prune again when it has ended",
+                        e);
+            }
+            Set<ChunkId> packs = new HashSet<>();
+            for (Table t : tables) {
+                packs.add(t.id());
+                Use use = job.uses.computeIfAbsent(t.id(), k -> new Use());
+                long dead = 0;
+                for (Entry e : t.entries()) {
+                    if (job.live.contains(e.id())) {
+                        use.live = true;
+                    } else {
+                        dead += e.storedBytes();
+                    }
+                }
+                use.deadBytes = dead;
+            }
+            job.indexesOf.put(index, packs);
+        }
+    }
+
+    private void mark(String run, List<ChunkId> packs, List<VmObject> orphans) throws StorageException {
+        if (packs.isEmpty() && orphans.isEmpty()) {
+            return;
+        }
+        byte[] data = new Mark(
+                        Mark.FORMAT,
+                        packs.stream().map(ChunkId::hex).toList(),
+                        orphans.stream().map(this::name).toList())
+                .encode();
+        store.put(keys.gc() + "mark-" + run, data, 0, data.length);
+    }
+
+    /**
+     * Tells what is about to be deleted, and looks again whether it is still marked as long ago: another prune may have taken a
+     * mark away, after which an upload may rely on the pack. Whoever reads first marks and then sweeps sees one of the two, or
+     * is seen here.
+     */
+    private Set<ChunkId> announced(Job job, String run, List<ChunkId> packs, Instant now) throws StorageException {
+        Set<ChunkId> still = new HashSet<>();
+        if (packs.isEmpty()) {
+            return still;
+        }
+        byte[] data = new Mark(Mark.FORMAT, packs.stream().map(ChunkId::hex).toList(), List.of()).encode();
+        store.put(keys.gc() + "sweep-" + run, data, 0, data.length);
+        for (Leases.Found f : leases.marks()) {
+            if (job.old(f.since(), now)) {
+                f.mark().packs().forEach(p -> still.add(ChunkId.parse(p)));
+            }
+        }
+        return still;
+    }
+
+    /** Replaces the indexes that name packs that go, or that are gone: the new one first. */
+    private int rewriteIndexes(Job job, List<ChunkId> deleted) throws StorageException {
+        Set<ChunkId> go = new HashSet<>(deleted);
+        int n = 0;
+        for (var e : job.indexesOf.entrySet()) {
+            if (e.getValue().stream().allMatch(p -> job.packs.containsKey(p) && !go.contains(p))) {
+                continue;
+            }
+            List<Table> stay;
+            try {
+                stay = survey.index(e.getKey()).stream()
+                        .filter(t -> job.packs.containsKey(t.id()) && !go.contains(t.id()))
+                        .toList();
+            } catch (StorageException x) {
+                if (store.size(keys.index(e.getKey())).isPresent()) {
+                    throw refused(x);
+                }
+                continue; // another prune has replaced it meanwhile
+            }
+            if (!stay.isEmpty()) {
+                survey.storeIndex(stay);
+            }
+            store.delete(keys.index(e.getKey()));
+            n++;
+        }
+        return n;
+    }
+
+    private int deleteOrphans(List<VmObject> orphans) throws StorageException {
+        int n = 0;
+        for (VmObject o : orphans) {
+            byte[] note = {'p'};
+            store.put(keys.gone(o.checkpoint()), note, 0, note.length);
+            if (store.size(keys.checkpoint(o.checkpoint())).isPresent()) {
+                store.delete(keys.gone(o.checkpoint()));
+                continue;
+            }
+            boolean same = store.list(o.stored().key()).stream()
+                    .anyMatch(s -> s.key().equals(o.stored().key())
+                            && s.modified().equals(o.stored().modified()));
+            if (same) {
+                store.delete(o.stored().key());
+                n++;
+            }
+        }
+        return n;
+    }
+
+    /** Removes the marks in which nothing waits any more: all is deleted, gone or needed. */
+    private void cleanMarks(Job job, List<ChunkId> deleted, List<VmObject> deletedOrphans) throws StorageException {
+        Set<ChunkId> gone = new HashSet<>(deleted);
+        Set<String> waiting = new HashSet<>();
+        job.orphans.forEach(o -> waiting.add(name(o)));
+        deletedOrphans.forEach(o -> waiting.remove(name(o)));
+        for (Leases.Found f : job.marks) {
+            boolean over = f.mark().packs().stream().map(ChunkId::parse).allMatch(id -> {
+                        Use use = job.uses.get(id);
+                        return !job.packs.containsKey(id) || gone.contains(id) || (use != null && use.live);
+                    })
+                    && f.mark().manifests().stream().noneMatch(waiting::contains);
+            if (over) {
+                store.delete(f.key());
+            }
+        }
+    }
+
+    private void cleanGone(Job job, Instant now) throws StorageException {
+        for (Stored s : store.list(keys.goneFolder())) {
+            if (job.old(s.modified(), now)) {
+                store.delete(s.key());
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+package io.holdfast.storage.maintenance;
+
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.app.Repository;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.Limits;
+import io.holdfast.storage.domain.LongSet;
+import io.holdfast.storage.domain.Names;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
+import io.holdfast.storage.domain.VmManifest;
+import io.holdfast.storage.domain.VmManifest.Run;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.SortedSet;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import org.jboss.logging.Logger;
+
+/** Looks at the bucket itself, past every cache. */
+final class Survey {
+    private static final Logger LOG = Logger.getLogger(Survey.class);
+    private static final String MANIFEST = ".json";
+    private static final String VM = ".hfvm";
+
+    private final ObjectStore store;
+    private final Keys keys;
+    private final Repository repository;
+
+    Survey(ObjectStore store, Keys keys, Repository repository) {
+        this.store = store;
+        this.keys = keys;
+        this.repository = repository;
+    }
+
+    /** A VM manifest in the bucket. */
+    record VmObject(String checkpoint, String vm, Stored stored) {}
+
+    /** Checkpoints of the bucket: those whose manifest is there. */
+    SortedSet<String> checkpoints() throws StorageException {
+        return named(keys.checkpoints(), MANIFEST);
+    }
+
+    /** Checkpoints that are held. */
+    SortedSet<String> holds() throws StorageException {
+        return named(keys.holds(), MANIFEST);
+    }
+
+    private SortedSet<String> named(String folder, String ending) throws StorageException {
+        var names = new TreeSet<String>();
+        for (Stored s : store.list(folder)) {
+            String name = s.key().substring(folder.length());
+            String checkpoint = name.endsWith(ending) ? name.substring(0, name.length() - ending.length()) : "";
+            if (Names.valid(checkpoint)) {
+                names.add(checkpoint);
+            } else {
+                foreign(s);
+            }
+        }
+        return names;
+    }
+
+    private static void foreign(Stored s) {
+        LOG.warnf("event=foreign-object key=%s", s.key());
+    }
+
+    /** Every pack object. */
+    SortedMap<ChunkId, Stored> packs() throws StorageException {
+        return digests(keys.packs());
+    }
+
+    /** Every index object. */
+    SortedMap<ChunkId, Stored> indexes() throws StorageException {
+        return digests(keys.indexes());
+    }
+
+    private SortedMap<ChunkId, Stored> digests(String folder) throws StorageException {
+        var map = new TreeMap<ChunkId, Stored>();
+        for (Stored s : store.list(folder)) {
+            ChunkId id = ChunkId.parse(s.key().substring(folder.length()));
+            if (id == null) {
+                foreign(s);
+            } else {
+                map.put(id, s);
+            }
+        }
+        return map;
+    }
+
+    /** Every VM manifest, also of checkpoints that do not exist. */
+    List<VmObject> vms() throws StorageException {
+        var list = new java.util.ArrayList<VmObject>();
+        for (Stored s : store.list(keys.vms())) {
+            String[] words = s.key().substring(keys.vms().length()).split("/", -1);
+            String vm = words.length == 2 && words[1].endsWith(VM)
+                    ? words[1].substring(0, words[1].length() - VM.length())
+                    : "";
+            if (Names.valid(words[0]) && Names.valid(vm)) {
+                list.add(new VmObject(words[0], vm, s));
+            } else {
+                foreign(s);
+            }
+        }
+        return list;
+    }
+
+    /** An index, checked. */
+    List<Table> index(ChunkId id) throws StorageException {
+        String key = keys.index(id);
+        byte[] data = store.get(key, Limits.MAX_INDEX + Vault.OBJECT_OVERHEAD);
+        if (!ChunkId.of(data).equals(id)) {
+            throw StorageException.corrupt(key, "its digest is not its name");
+        }
+        return IndexFormat.decode(
+                key, repository.unsealed(key, data), repository.vault().sealed());
+    }
+
+    /** Stores an index of those packs and returns its id. */
+    ChunkId storeIndex(List<Table> packs) throws StorageException {
+        byte[] data = repository.sealed(keys.indexes(), IndexFormat.encode(packs));
+        ChunkId id = ChunkId.of(data);
+        store.put(keys.index(id), data, 0, data.length);
+        return id;
+    }
+
+    Vault vault() throws StorageException {
+        return repository.vault();
+    }
+
+    CheckpointManifest checkpoint(String checkpoint) throws StorageException {
+        return repository.checkpoint(checkpoint);
+    }
+
+    VmManifest vm(CheckpointManifest m, VmArchive a) throws StorageException {
+        return repository.vm(m, a.vm());
+    }
+
+    /** A VM manifest that no checkpoint's manifest vouches for. */
+    VmManifest orphan(VmObject o) throws StorageException {
+        return VmManifest.decode(o.stored().key(), repository.load(o.stored().key(), Limits.MAX_VM_MANIFEST));
+    }
+
+    /** What is done with each chunk of a VM: its id and its length. */
+    interface EachChunk {
+        void chunk(ChunkId id, int bytes);
+    }
+
+    static void chunks(VmManifest m, EachChunk each) {
+        for (VmManifest.File f : m.files()) {
+            for (Run r : f.runs()) {
+                for (int i = 0; i < r.count(); i++) {
+                    long at = (r.first() + i) * m.chunkBytes();
+                    each.chunk(r.id(i), (int) Math.min(m.chunkBytes(), f.bytes() - at));
+                }
+            }
+        }
+    }
+
+    static void addTo(LongSet set, VmManifest m) {
+        chunks(m, (id, bytes) -> set.add(id));
+    }
+}

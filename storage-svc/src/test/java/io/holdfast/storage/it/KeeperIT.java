@@ -1,0 +1,407 @@
+package io.holdfast.storage.it;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
+
+import io.holdfast.devstack.S3Server;
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.KeepPolicy;
+import io.holdfast.schemas.event.Maintenance.ForgetEntry;
+import io.holdfast.schemas.event.Maintenance.PruneResult;
+import io.holdfast.schemas.event.Maintenance.RebuildResult;
+import io.holdfast.schemas.event.Maintenance.StatsResult;
+import io.holdfast.schemas.event.Maintenance.VerifyResult;
+import io.holdfast.schemas.event.Report;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.adapter.zstd.ZstdCodec;
+import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.app.Leases;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.WrapKey;
+import io.holdfast.storage.maintenance.Keeper;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Work on a repository on a real S3 server: damage is found and named, what is forgotten goes, what is needed stays. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class KeeperIT {
+    private static final Keys KEYS = new Keys("some/prefix");
+    private static final String CP1 = "cp-20260101t000000z-aaaaaa";
+    private static final String CP2 = "cp-20260102t000000z-bbbbbb";
+    /** Long enough for an upload on a busy machine, short enough to wait for. */
+    private static final Duration SHORT = Duration.ofSeconds(30);
+
+    @TempDir
+    static Path base;
+
+    private S3Server s3;
+    private int tests;
+    private Path folder;
+    private S3ObjectStore store;
+    private TestHost host;
+    private Keeper keeper;
+
+    @BeforeAll
+    void start() {
+        s3 = S3Server.start(base.resolve("s3"), 0);
+    }
+
+    @AfterAll
+    void stop() {
+        s3.close();
+    }
+
+    @BeforeEach
+    void fresh() throws Exception {
+        tests++;
+        folder = Files.createDirectories(base.resolve("t" + tests));
+        store = new S3ObjectStore(new S3ObjectStore.Access(
+                s3.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), "keeper-" + tests, Duration.ofSeconds(60)));
+        store.check(true);
+        use(null);
+    }
+
+    @AfterEach
+    void end() {
+        store.close();
+    }
+
+    private void use(WrapKey key) throws Exception {
+        use(key, Duration.ofDays(1));
+    }
+
+    private void use(WrapKey key, Duration grace) throws Exception {
+        host = TestHost.of(folder, "h1", store, KEYS, key);
+        host.repository().graceOfNew(grace);
+        keeper = new Keeper(
+                store,
+                KEYS,
+                host.repository(),
+                new Leases(store, KEYS, host.repository()),
+                new ZstdCodec(1),
+                2,
+                Clock.systemUTC());
+    }
+
+    private static Command.Header header(String phase) {
+        return new Command.Header("op-1", null, "h1", phase, 1, 1);
+    }
+
+    private final List<Report.Found> found = new ArrayList<>();
+
+    private Report run(Command.ForRepository c) throws Exception {
+        return keeper.execute(c, new Progress(), r -> found.add((Report.Found) r));
+    }
+
+    private VerifyResult verify(String checkpoint, int percent) throws Exception {
+        return ((Report.Verified) run(new Command.Verify(header("verify"), checkpoint, percent))).result();
+    }
+
+    private PruneResult prune(boolean dryRun) throws Exception {
+        return ((Report.Pruned) run(new Command.Prune(header("prune"), dryRun))).result();
+    }
+
+    private RebuildResult rebuild(boolean dryRun) throws Exception {
+        return ((Report.Rebuilt) run(new Command.Rebuild(header("rebuild"), dryRun))).result();
+    }
+
+    private void forget(String... ids) throws Exception {
+        run(new Command.Forget(header("forget"), List.of(ids), null, null, List.of(), false));
+    }
+
+    private void checkpoint(String id, long seed, Instant takenAt) throws Exception {
+        TestImage.write(host.image(id, "a"), 12L << 20, seed);
+        Archiver.Result r = TestHost.archive(host, id, "a");
+        CheckpointManifest m = TestHost.manifest(id, r.vms());
+        host.repository()
+                .commit(new CheckpointManifest(
+                        1, id, "net-a", null, takenAt, m.layout(), m.vms(), m.machines(), m.cut()));
+    }
+
+    private void two() throws Exception {
+        checkpoint(CP1, 1, Instant.parse("2026-01-01T00:00:00Z"));
+        checkpoint(CP2, 2, Instant.parse("2026-01-02T00:00:00Z"));
+    }
+
+    private Set<String> keys(String prefix) throws Exception {
+        var keys = new HashSet<String>();
+        for (Stored s : store.list(prefix)) {
+            keys.add(s.key());
+        }
+        return keys;
+    }
+
+    private void put(String key, byte[] data) throws Exception {
+        store.put(key, data, 0, data.length);
+    }
+
+    /** A pack that only the checkpoint needs. */
+    private String packOf(String checkpoint) throws Exception {
+        Set<String> before = keys(KEYS.packs());
+        String other = checkpoint.equals(CP1) ? CP2 : CP1;
+        assertThat(before).isNotEmpty();
+        for (String key : before) {
+            byte[] data = store.get(key, 1 << 26);
+            store.delete(key);
+            boolean spared = verify(other, 0).sound();
+            boolean hit = !verify(checkpoint, 0).sound();
+            put(key, data);
+            if (spared && hit) {
+                return key;
+            }
+        }
+        throw new AssertionError("no pack of " + checkpoint + " alone");
+    }
+
+    @Test
+    void aSoundRepositoryIsFoundSound_wholeInASampleAndByCheckpoint() throws Exception {
+        two();
+
+        VerifyResult all = verify(null, 100);
+
+        assertThat(all.sound()).isTrue();
+        assertThat(all.checkpoints()).isEqualTo(2);
+        assertThat(all.packsRead()).isEqualTo(all.packs()).isGreaterThan(4);
+        assertThat(verify(null, 25).packsRead()).isBetween(1, all.packs() / 2);
+        assertThat(verify(CP1, 100).packs()).isLessThan(all.packs());
+        assertThatThrownBy(() -> verify("cp-nope", 100)).hasMessageContaining("no such checkpoint");
+    }
+
+    @Test
+    void everyKindOfDamageIsFound_andNamesWhoSuffersAndNobodyElse() throws Exception {
+        two();
+        String pack = packOf(CP1);
+        byte[] good = store.get(pack, 1 << 26);
+
+        byte[] flipped = good.clone();
+        flipped[good.length / 2] ^= 4;
+        put(pack, flipped);
+        VerifyResult r = verify(null, 100);
+        assertThat(r.damages()).singleElement().satisfies(d -> {
+            assertThat(d.key()).isEqualTo(pack);
+            assertThat(d.what()).isEqualTo("corrupt");
+            assertThat(d.checkpoints()).containsExactly(CP1);
+        });
+        assertThat(verify(CP2, 100).sound()).isTrue();
+
+        store.put(pack, good, 0, good.length - 7);
+        assertThat(verify(null, 0).damages()).singleElement().satisfies(d -> {
+            assertThat(d.what()).isEqualTo("truncated");
+            assertThat(d.checkpoints()).containsExactly(CP1);
+        });
+
+        store.delete(pack);
+        assertThat(verify(null, 0).damages()).singleElement().satisfies(d -> assertThat(d.what())
+                .isEqualTo("missing"));
+        put(pack, good);
+
+        String vm = KEYS.vm(CP2, "a");
+        byte[] manifest = store.get(vm, 1 << 26);
+        store.delete(vm);
+        assertThat(verify(null, 0).damagedCheckpoints()).containsExactly(CP2);
+        put(vm, manifest);
+
+        put(KEYS.checkpoint(CP2), "{".getBytes(StandardCharsets.UTF_8));
+        assertThat(verify(null, 0).damages()).singleElement().satisfies(d -> assertThat(d.key())
+                .isEqualTo(KEYS.checkpoint(CP2)));
+    }
+
+    @Test
+    void aMissingIndexIsFound_andARebuildBringsItBack_fromThePacksAlone() throws Exception {
+        two();
+        for (String index : keys(KEYS.indexes())) {
+            store.delete(index);
+        }
+        assertThat(verify(null, 0).damages()).allMatch(d -> d.what().equals("unindexed"));
+        assertThat(verify(null, 0).damagedCheckpoints()).containsExactly(CP1, CP2);
+
+        assertThat(rebuild(true).packsIndexed()).isPositive();
+        assertThat(keys(KEYS.indexes())).isEmpty();
+        found.clear();
+        RebuildResult r = rebuild(false);
+
+        assertThat(r.packsIndexed()).isEqualTo(r.packs());
+        assertThat(r.checkpoints()).containsExactly(CP1, CP2);
+        assertThat(found).extracting(f -> f.manifest().checkpoint()).containsExactly(CP1, CP2);
+        assertThat(verify(null, 100).sound()).isTrue();
+        TestHost other = TestHost.of(folder, "h2", store, KEYS, null);
+        other.pull(CP1, "a");
+        TestImage.assertSame(host.image(CP1, "a"), other.image(CP1, "a"));
+    }
+
+    @Test
+    void aBrokenIndexIsReplaced_andABrokenPackIsNamed() throws Exception {
+        two();
+        String index = keys(KEYS.indexes()).iterator().next();
+        put(index, new byte[100]);
+        String pack = keys(KEYS.packs()).iterator().next();
+        put(pack, new byte[100]);
+
+        RebuildResult r = rebuild(false);
+
+        assertThat(r.indexesRemoved()).isEqualTo(1);
+        assertThat(keys(KEYS.indexes())).doesNotContain(index);
+        assertThat(r.damages()).extracting(d -> d.key()).contains(index);
+        assertThat(verify(null, 100).sound()).isFalse();
+    }
+
+    @Test
+    void statsCountSharedDataOnce() throws Exception {
+        checkpoint(CP1, 1, Instant.EPOCH);
+        checkpoint(CP2, 1, Instant.EPOCH.plusSeconds(1));
+
+        StatsResult s = ((Report.Counted) run(new Command.Stats(header("stats"), null))).result();
+
+        assertThat(s.checkpoints()).isEqualTo(2);
+        assertThat(s.logicalBytes()).isGreaterThan(24L << 20);
+        assertThat(s.uniqueBytes()).isBetween(s.dataBytes() * 4 / 10, s.dataBytes() / 2 + 100_000);
+        assertThat(s.garbageBytes()).isZero();
+        long listed = 0;
+        for (Stored o : store.list(KEYS.prefix())) {
+            listed += o.bytes();
+        }
+        assertThat(s.storedBytes()).isEqualTo(listed);
+        assertThat(s.instances()).singleElement().satisfies(i -> assertThat(i.uniqueBytes())
+                .isEqualTo(s.uniqueBytes()));
+    }
+
+    @Test
+    void aPolicyForgetsWhatItDoesNotKeep_butNothingOnADryRun_andNothingThatIsHeldOrInUse() throws Exception {
+        two();
+        checkpoint("cp-3", 3, Instant.parse("2026-01-03T00:00:00Z"));
+        checkpoint("cp-4", 4, Instant.parse("2026-01-04T00:00:00Z"));
+        run(new Command.Hold(header("hold"), CP1, "evidence", null));
+        var policy = new Command.Forget(
+                header("forget"), List.of(), "net-a", new KeepPolicy(1, null, null, null, null), List.of("cp-3"), true);
+
+        var dry = ((Report.Forgotten) run(policy)).result();
+        assertThat(dry.forgotten()).extracting(ForgetEntry::checkpoint).containsExactly(CP2);
+        assertThat(keys(KEYS.checkpoints())).hasSize(4);
+        var done = ((Report.Forgotten) run(
+                        new Command.Forget(header("forget"), List.of(), "net-a", policy.keep(), policy.inUse(), false)))
+                .result();
+
+        assertThat(done.forgotten()).extracting(ForgetEntry::checkpoint).containsExactly(CP2);
+        assertThat(done.kept())
+                .extracting(e -> e.checkpoint() + " " + e.reasons())
+                .containsExactlyInAnyOrder("cp-4 [last]", "cp-3 [in use]", CP1 + " [held]");
+        assertThat(keys(KEYS.checkpoints())).hasSize(3).doesNotContain(KEYS.checkpoint(CP2));
+        assertThat(keys(KEYS.vms() + CP2)).isEmpty();
+    }
+
+    @Test
+    void aHeldCheckpointIsNotForgotten_untilItIsReleased_andTheNoteSaysWhatTheBucketLacks() throws Exception {
+        two();
+        byte[] before = store.get(KEYS.checkpoint(CP1), 1 << 20);
+        var held = (Report.Held) run(
+                new Command.Hold(header("hold"), CP1, "evidence", Instant.now().plusSeconds(3600)));
+        assertThat(held.locked()).isFalse();
+        assertThat(held.note()).contains("no S3 Object Lock");
+        assertThat(store.get(KEYS.checkpoint(CP1), 1 << 20)).isEqualTo(before);
+
+        assertThatThrownBy(() -> forget(CP2, CP1))
+                .isInstanceOfSatisfying(
+                        StorageException.class, e -> assertThat(e.code().name()).isEqualTo("CHECKPOINT_HELD"));
+        assertThat(keys(KEYS.checkpoints())).hasSize(2);
+        run(new Command.Release(header("release"), CP1));
+        forget(CP2, CP1);
+        forget(CP2, CP1); // again: nothing to do
+
+        assertThat(keys(KEYS.checkpoints())).isEmpty();
+    }
+
+    @Test
+    void garbageIsMarkedThenDeletedAfterTheGracePeriod_andWhatIsNeededStays() throws Exception {
+        use(null, SHORT);
+        two();
+        TestImage.write(host.image("cp-lost", "a"), 4L << 20, 9);
+        TestHost.archive(host, "cp-lost", "a"); // never committed
+        forget(CP1);
+        assertThat(prune(false).markedPacks()).isZero(); // all is young: it may be of an upload under way
+
+        PruneResult dry = await().atMost(Duration.ofSeconds(180))
+                .pollInterval(Duration.ofSeconds(1))
+                .until(() -> prune(true), p -> p.markedPacks() > 0 && p.nextAt() != null);
+        assertThat(keys(KEYS.gc())).isEmpty();
+        Set<String> all = keys(KEYS.packs());
+        PruneResult marked = prune(false);
+        assertThat(marked.markedPacks()).isGreaterThanOrEqualTo(dry.markedPacks());
+        assertThat(marked.deletedPacks()).isZero();
+        assertThat(keys(KEYS.packs())).isEqualTo(all);
+
+        // what comes meanwhile does not rely on what is marked
+        checkpoint("cp-new", 5, Instant.parse("2026-01-05T00:00:00Z"));
+        PruneResult swept = await().atMost(Duration.ofSeconds(180))
+                .pollInterval(Duration.ofSeconds(1))
+                .until(() -> prune(false), p -> p.deletedPacks() > 0);
+
+        assertThat(swept.deletedPacks()).isEqualTo(marked.markedPacks());
+        assertThat(swept.indexesRewritten()).isPositive();
+        assertThat(keys(KEYS.packs())).hasSizeLessThan(all.size() + 20).isNotEqualTo(all);
+        assertThat(verify(null, 100).sound()).isTrue();
+        await().atMost(Duration.ofSeconds(180))
+                .pollInterval(Duration.ofSeconds(1))
+                .until(() -> {
+                    prune(false);
+                    return keys(KEYS.vms() + "cp-lost").isEmpty();
+                });
+        TestHost other = TestHost.of(folder, "h2", store, KEYS, null);
+        other.pull(CP2, "a");
+        TestImage.assertSame(host.image(CP2, "a"), other.image(CP2, "a"));
+        other.pull("cp-new", "a");
+        TestImage.assertSame(host.image("cp-new", "a"), other.image("cp-new", "a"));
+    }
+
+    @Test
+    void nothingIsPrunedWhileAManifestCannotBeRead() throws Exception {
+        two();
+        Set<String> all = keys(KEYS.packs());
+        put(KEYS.vm(CP1, "a"), new byte[10]);
+
+        assertThatThrownBy(() -> prune(false))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("nothing was pruned")
+                .hasMessageContaining(KEYS.vm(CP1, "a"));
+
+        assertThat(keys(KEYS.packs())).isEqualTo(all);
+        assertThat(keys(KEYS.gc())).isEmpty();
+    }
+
+    @Test
+    void anEncryptedRepositoryIsKeptAlike() throws Exception {
+        use(WrapKey.parse("0123456789abcdef".repeat(4), "test"));
+        two();
+
+        assertThat(verify(null, 100).sound()).isTrue();
+        for (String index : keys(KEYS.indexes())) {
+            store.delete(index);
+        }
+        assertThat(rebuild(false).checkpoints()).containsExactly(CP1, CP2);
+        forget(CP1);
+        assertThat(verify(null, 100).sound()).isTrue();
+        assertThat(((Report.Counted) run(new Command.Stats(header("stats"), null)))
+                        .result()
+                        .garbageBytes())
+                .isPositive();
+    }
+}

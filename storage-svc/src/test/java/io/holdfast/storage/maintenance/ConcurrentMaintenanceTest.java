@@ -1,0 +1,650 @@
+package io.holdfast.storage.maintenance;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.CutFigures;
+import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.Lease;
+import io.holdfast.storage.app.Leases;
+import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.app.Repository;
+import io.holdfast.storage.domain.ChunkCodec;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
+import io.holdfast.storage.domain.VmManifest;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.Semaphore;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Uploads, commits, restores, forgets, holds and two collectors at once on one bucket, each request to the bucket in an order
+ * that a seed chooses, with time that jumps. A committed checkpoint must stay restorable until it is forgotten; a held one must
+ * stay; in the end no garbage may be left. Variants in which one part of the agreement is left out must be caught.
+ */
+class ConcurrentMaintenanceTest {
+    private static final Keys KEYS = new Keys("p");
+    private static final Duration GRACE = Duration.ofHours(1);
+    private static final int CHUNK = 4096;
+    private static final int UNIVERSE = 30;
+    private static final int SEEDS = Integer.getInteger("holdfast.sim.seeds", 60);
+
+    private static Path folder;
+
+    /** In memory where there is such a file system: the services sync their caches to the disk, thousands of times here. */
+    @BeforeAll
+    static void makeFolder() throws IOException {
+        java.util.logging.Logger.getLogger("io.holdfast.storage").setLevel(java.util.logging.Level.WARNING);
+        Path memory = Path.of("/dev/shm");
+        folder = Files.isWritable(memory)
+                ? Files.createTempDirectory(memory, "holdfast-sim")
+                : Files.createTempDirectory("holdfast-sim");
+    }
+
+    @AfterAll
+    static void removeFolder() throws IOException {
+        remove(folder);
+    }
+
+    private static void remove(Path root) throws IOException {
+        try (var all = Files.walk(root)) {
+            for (Path p : all.sorted(java.util.Comparator.reverseOrder()).toList()) {
+                Files.delete(p);
+            }
+        }
+    }
+
+    /** What is left out. */
+    private enum Broken {
+        NOTHING,
+        NO_GRACE,
+        MARKS_IGNORED,
+        LEASE_NOT_CHECKED,
+        COMMIT_NOT_CHECKED,
+        SAME_PACK_AGAIN,
+        FORGET_UNSEEN,
+        SWEEP_UNSEEN
+    }
+
+    /** A promise was broken. */
+    private static final class Caught extends AssertionError {
+        private static final long serialVersionUID = 1;
+
+        Caught(String message) {
+            super(message);
+        }
+    }
+
+    private static final ChunkCodec RAW = new ChunkCodec() {
+        @Override
+        public int compress(byte[] source, int offset, int length, byte[] target, int at, int room) {
+            return -1;
+        }
+
+        @Override
+        public boolean decompress(ByteBuffer source, byte[] target, int at, int length) {
+            return false;
+        }
+    };
+
+    /** Something that runs; each of its requests waits for the scheduler. */
+    private interface Work {
+        void run() throws Exception;
+    }
+
+    private static final class Actor {
+        final Semaphore permit = new Semaphore(0);
+        boolean ended;
+    }
+
+    private static final ThreadLocal<Actor> CURRENT = new ThreadLocal<>();
+
+    /** One run of the world. */
+    private static final class World {
+        final Random random;
+        final Broken broken;
+        final SimStore store;
+        final Semaphore arrived = new Semaphore(0);
+        final List<Actor> actors = new ArrayList<>();
+        final Path state;
+        final Clock clock;
+
+        // what was promised
+        final Set<String> committed = new TreeSet<>();
+        final Set<String> goingOrGone = new TreeSet<>();
+        final Set<String> held = new TreeSet<>();
+        final Map<String, Set<ChunkId>> needs = new TreeMap<>();
+        volatile Throwable failure;
+        int refused;
+        int restored;
+        int deletedPacks;
+        int uploads;
+
+        World(long seed, Broken broken) throws IOException {
+            this.random = new Random(seed);
+            this.broken = broken;
+            this.store = new SimStore(this::gate);
+            this.state = Files.createDirectories(folder.resolve(broken + "-" + seed));
+            this.clock = new Clock() {
+                @Override
+                public ZoneId getZone() {
+                    return ZoneId.of("UTC");
+                }
+
+                @Override
+                public Clock withZone(ZoneId zone) {
+                    return this;
+                }
+
+                @Override
+                public Instant instant() {
+                    return store.now;
+                }
+            };
+            if (broken == Broken.FORGET_UNSEEN) {
+                store.swallow = k -> k.startsWith(KEYS.goneFolder());
+            }
+            if (broken == Broken.SWEEP_UNSEEN) {
+                store.swallow = k -> k.startsWith(KEYS.gc() + "sweep-");
+            }
+            store.onDelete = key -> {
+                if (key.startsWith(KEYS.packs())) {
+                    deletedPacks++;
+                }
+                promises("after " + key + " was deleted");
+            };
+        }
+
+        private void gate() {
+            Actor a = CURRENT.get();
+            if (a != null) {
+                arrived.release();
+                a.permit.acquireUninterruptibly();
+            }
+        }
+
+        void start(Work work) {
+            Actor a = new Actor();
+            actors.add(a);
+            Thread.ofPlatform().daemon().start(() -> {
+                CURRENT.set(a);
+                try {
+                    gate();
+                    work.run();
+                } catch (StorageException e) {
+                    refused++;
+                } catch (Throwable t) {
+                    failure = failure == null ? t : failure;
+                } finally {
+                    a.ended = true;
+                    arrived.release();
+                }
+            });
+            arrived.acquireUninterruptibly();
+        }
+
+        void runAll() throws Exception {
+            for (; ; ) {
+                List<Actor> left = actors.stream().filter(a -> !a.ended).toList();
+                if (left.isEmpty()) {
+                    break;
+                }
+                int jump = random.nextInt(100);
+                store.now = store.now.plus(
+                        jump == 0
+                                ? GRACE.plusSeconds(random.nextInt(1000))
+                                : jump < 6 ? GRACE.dividedBy(3) : Duration.ofSeconds(random.nextInt(60)));
+                // one goes on for a while: else nobody ever gets far while others stand
+                Actor a = left.get(random.nextInt(left.size()));
+                for (int n = 1 + random.nextInt(8); n > 0 && !a.ended; n--) {
+                    a.permit.release();
+                    arrived.acquireUninterruptibly();
+                    if (failure != null) {
+                        throw new Caught(String.valueOf(failure.getMessage()));
+                    }
+                }
+            }
+        }
+
+        Repository repository() {
+            return new Repository(store, KEYS, CHUNK, null).graceOfNew(GRACE);
+        }
+
+        Leases leases(Repository repository) {
+            return new Leases(store, KEYS, repository, () -> Duration.between(Instant.EPOCH, store.now)
+                    .toNanos());
+        }
+
+        static byte[] content(int n) {
+            byte[] data = new byte[CHUNK];
+            new Random(n).nextBytes(data);
+            return data;
+        }
+
+        void upload(int number) throws Exception {
+            Repository repository = repository();
+            Indexes indexes =
+                    new Indexes(store, KEYS, repository, Files.createDirectories(state.resolve("u" + number)));
+            String checkpoint = "cp-" + number;
+            Lease lease = leases(repository).begin(indexes);
+            Random mine = new Random(random.nextLong());
+            var wanted = new TreeSet<Integer>();
+            for (int i = 0; i < 4; i++) {
+                wanted.add(mine.nextInt(UNIVERSE));
+            }
+            PackFormat.Builder pack = new PackFormat.Builder(CHUNK * 2, CHUNK, Vault.NONE);
+            var tables = new ArrayList<Table>();
+            var ids = ByteBuffer.allocate(wanted.size() * ChunkId.BYTES);
+            var set = new HashSet<ChunkId>();
+            for (int n : wanted) {
+                byte[] data = content(n);
+                ChunkId id = ChunkId.of(data);
+                id.write(ids);
+                set.add(id);
+                boolean have = broken == Broken.MARKS_IGNORED ? indexes.contains(id) : lease.has(id);
+                if (!have) {
+                    pack.add(id, data, 0, CHUNK, RAW);
+                    if (pack.isFull()) {
+                        put(pack, tables);
+                    }
+                }
+            }
+            if (!pack.isEmpty()) {
+                put(pack, tables);
+            }
+            if (!tables.isEmpty()) {
+                indexes.publish(tables);
+            }
+            VmManifest vm = new VmManifest(
+                    checkpoint,
+                    "a",
+                    CHUNK,
+                    List.of(new VmManifest.File(
+                            "ram.img",
+                            (long) wanted.size() * CHUNK,
+                            null,
+                            List.of(new VmManifest.Run(0, ids.array())))));
+            byte[] data = vm.encode();
+            store.put(KEYS.vm(checkpoint, "a"), data, 0, data.length);
+            if (broken != Broken.LEASE_NOT_CHECKED) {
+                lease.check();
+            }
+            for (int n = random.nextInt(8); n > 0; n--) {
+                gate(); // other hosts are slower
+            }
+            CheckpointManifest m = new CheckpointManifest(
+                    1,
+                    checkpoint,
+                    "net",
+                    null,
+                    store.now,
+                    new InstanceLayout("net", null, List.of(), Map.of()),
+                    List.of(new VmArchive(
+                            "a", KEYS.vm(checkpoint, "a"), ChunkId.of(data).hex())),
+                    List.of(),
+                    new CutFigures(List.of()));
+            if (broken == Broken.COMMIT_NOT_CHECKED) {
+                byte[] raw = io.holdfast.storage.domain.Manifests.encode(m);
+                if (store.size(KEYS.vm(checkpoint, "a")).isPresent()) {
+                    store.put(KEYS.checkpoint(checkpoint), raw, 0, raw.length);
+                }
+            } else {
+                repository().commit(m);
+            }
+            needs.put(checkpoint, set);
+            committed.add(checkpoint);
+            uploads++;
+            promises("after the commit of " + checkpoint);
+        }
+
+        private void put(PackFormat.Builder pack, List<Table> tables) {
+            Table t = pack.seal();
+            if (broken == Broken.SAME_PACK_AGAIN) { // as if nothing random were in it
+                var ids = ByteBuffer.allocate(t.entries().size() * ChunkId.BYTES);
+                t.entries().stream().limit(t.entries().size() - 1L).forEach(e -> e.id().write(ids));
+                t = new Table(ChunkId.of(ids.array()), t.entries());
+            }
+            store.put(KEYS.pack(t.id()), pack.bytes(), 0, pack.length());
+            tables.add(t);
+            pack.clear();
+        }
+
+        String any(Set<String> from) {
+            var list = List.copyOf(from);
+            return list.isEmpty() ? null : list.get(random.nextInt(list.size()));
+        }
+
+        void forget() throws Exception {
+            gate();
+            var candidates = new TreeSet<>(committed);
+            candidates.removeAll(goingOrGone);
+            String cp = any(candidates);
+            if (cp != null) {
+                goingOrGone.add(cp);
+                var f = new Forgetter(store, KEYS, new Survey(store, KEYS, repository()), clock);
+                if (!f.remove(cp)) {
+                    goingOrGone.remove(cp);
+                    promises("after a forget of " + cp + " gave way to a hold");
+                }
+            }
+        }
+
+        void hold() throws Exception {
+            gate();
+            String cp = any(committed);
+            if (cp == null || held.contains(cp)) {
+                return;
+            }
+            var holder = new Holder(store, KEYS, new Survey(store, KEYS, repository()), clock);
+            holder.hold(cp, null, null, new Progress());
+            held.add(cp);
+            promises("after " + cp + " was held");
+            gate();
+            gate();
+            held.remove(cp);
+            holder.release(cp);
+        }
+
+        void prune() throws Exception {
+            Repository r = repository();
+            Duration grace = broken == Broken.NO_GRACE ? Duration.ZERO : r.grace();
+            for (int i = 0; i < 12; i++) {
+                try {
+                    new Pruner(store, KEYS, new Survey(store, KEYS, r), leases(r), grace).prune(false, new Progress());
+                } catch (StorageException e) {
+                    refused++;
+                }
+            }
+        }
+
+        /** A restore that began while the checkpoint was there, and takes less than the grace period, comes to its end. */
+        void restore(int number) throws Exception {
+            gate();
+            var candidates = new TreeSet<>(committed);
+            candidates.removeAll(goingOrGone);
+            String cp = any(candidates);
+            if (cp == null) {
+                return;
+            }
+            Repository r = repository();
+            Instant begun = store.now;
+            CheckpointManifest m = r.checkpoint(cp);
+            VmManifest vm = r.vm(m, "a");
+            Indexes indexes = new Indexes(store, KEYS, r, Files.createDirectories(state.resolve("r" + number)));
+            indexes.refresh();
+            var missing = new ArrayList<String>();
+            var packs = new TreeSet<ChunkId>();
+            Survey.chunks(vm, (id, bytes) -> {
+                var place = indexes.find(id);
+                if (place == null) {
+                    missing.add("chunk " + id + " is in no index");
+                } else {
+                    packs.add(place.pack());
+                }
+            });
+            for (ChunkId p : packs) {
+                if (store.size(KEYS.pack(p)).isEmpty()) {
+                    missing.add("pack " + p + " is gone");
+                }
+            }
+            if (Duration.between(begun, store.now).compareTo(GRACE) < 0 && !missing.isEmpty()) {
+                throw new Caught("a restore of " + cp + " could not go on: " + missing);
+            }
+            restored++;
+        }
+
+        /** Holds what was promised against what is in the bucket. */
+        void promises(String when) {
+            Set<ChunkId> there = new HashSet<>();
+            try {
+                for (String key : store.keys(KEYS.indexes())) {
+                    for (Table t : IndexFormat.decode(key, store.peek(key), false)) {
+                        if (store.has(KEYS.pack(t.id()))) {
+                            t.entries().forEach(e -> there.add(e.id()));
+                        }
+                    }
+                }
+            } catch (StorageException e) {
+                throw new Caught(e.getMessage());
+            }
+            for (String cp : committed) {
+                if (goingOrGone.contains(cp)) {
+                    continue;
+                }
+                if (!store.has(KEYS.checkpoint(cp)) || !store.has(KEYS.vm(cp, "a"))) {
+                    throw new Caught(when + ": a manifest of " + cp + " is gone");
+                }
+                if (!there.containsAll(needs.get(cp))) {
+                    throw new Caught(when + ": chunks of " + cp + " are gone");
+                }
+            }
+            for (String cp : held) {
+                if (!store.has(KEYS.checkpoint(cp))) {
+                    throw new Caught(when + ": " + cp + " is gone although it is held");
+                }
+            }
+        }
+
+        /** With nobody else about, whatever nobody needs is gone after a few prunes. */
+        void settle() throws Exception {
+            Repository r = repository();
+            for (int i = 0; i < 4; i++) {
+                store.now = store.now.plus(GRACE.multipliedBy(2));
+                new Pruner(store, KEYS, new Survey(store, KEYS, r), leases(r), GRACE).prune(false, new Progress());
+            }
+            promises("at the end");
+            Set<ChunkId> needed = new HashSet<>();
+            for (String key : store.keys(KEYS.checkpoints())) {
+                String cp = key.substring(KEYS.checkpoints().length()).replace(".json", "");
+                VmManifest vm = r.vm(r.checkpoint(cp), "a");
+                Survey.chunks(vm, (id, bytes) -> needed.add(id));
+            }
+            var useful = new TreeSet<String>();
+            for (String key : store.keys(KEYS.indexes())) {
+                for (Table t : IndexFormat.decode(key, store.peek(key), false)) {
+                    if (t.entries().stream().anyMatch(e -> needed.contains(e.id()))) {
+                        useful.add(KEYS.pack(t.id()));
+                    }
+                }
+            }
+            if (!useful.containsAll(store.keys(KEYS.packs()))) {
+                throw new Caught("packs that nobody needs are left");
+            }
+            if (store.keys(KEYS.vms()).size() != store.keys(KEYS.checkpoints()).size()) {
+                throw new Caught("VM manifests of no checkpoint are left");
+            }
+            if (!store.keys(KEYS.gc()).isEmpty()
+                    || !store.keys(KEYS.goneFolder()).isEmpty()) {
+                throw new Caught("notes are left: " + store.keys(KEYS.gc()) + store.keys(KEYS.goneFolder()));
+            }
+        }
+    }
+
+    private static World live(long seed, Broken broken) throws Exception {
+        World w = new World(seed, broken);
+        w.repository().open();
+        int uploads = 4;
+        for (int i = 0; i < uploads; i++) {
+            int n = i;
+            w.start(() -> {
+                for (int k = 0; k < 7; k++) {
+                    try {
+                        w.upload(n * 10 + k);
+                    } catch (StorageException e) {
+                        w.refused++;
+                    }
+                }
+            });
+        }
+        for (int i = 0; i < 2; i++) {
+            int n = i;
+            w.start(w::prune);
+            w.start(() -> {
+                for (int k = 0; k < 12; k++) {
+                    try {
+                        w.forget();
+                    } catch (StorageException e) {
+                        w.refused++;
+                    }
+                }
+            });
+            w.start(() -> {
+                for (int k = 0; k < 4; k++) {
+                    try {
+                        w.hold();
+                    } catch (StorageException e) {
+                        w.refused++;
+                    }
+                }
+            });
+            w.start(() -> {
+                for (int k = 0; k < 12; k++) {
+                    try {
+                        for (int g = w.random.nextInt(20); g > 0; g--) {
+                            w.gate();
+                        }
+                        w.restore(n * 10 + k);
+                    } catch (StorageException e) {
+                        w.refused++;
+                    }
+                }
+            });
+        }
+        w.runAll();
+        w.promises("when all had ended");
+        remove(w.state);
+        return w;
+    }
+
+    @Test
+    void everyPromiseHolds_inEveryOrder_andNoGarbageIsLeft() throws Exception {
+        int deleted = 0;
+        int restored = 0;
+        int uploads = 0;
+        int refused = 0;
+        for (long seed = 1; seed <= SEEDS; seed++) {
+            try {
+                World w = live(seed, Broken.NOTHING);
+                w.settle();
+                deleted += w.deletedPacks;
+                restored += w.restored;
+                uploads += w.uploads;
+                refused += w.refused;
+            } catch (Caught e) {
+                throw new AssertionError("seed " + seed + ": " + e.getMessage(), e);
+            }
+        }
+        // the runs are worth something: a good part of everything happened
+        assertThat(List.of(deleted, restored, uploads, refused))
+                .as("packs deleted, restores, uploads, refusals")
+                .satisfiesExactly(
+                        d -> assertThat(d).isGreaterThan(100),
+                        r -> assertThat(r).isGreaterThan(300),
+                        u -> assertThat(u).isGreaterThan(200),
+                        r -> assertThat(r).isGreaterThan(60));
+    }
+
+    private static Optional<String> caught(Broken broken) throws Exception {
+        for (long seed = 1; seed <= 400; seed++) {
+            try {
+                live(seed, broken).settle();
+            } catch (Caught e) {
+                return Optional.of(e.getMessage());
+            }
+        }
+        return Optional.empty();
+    }
+
+    @Test
+    void aPruneWithoutGraceIsCaught() throws Exception {
+        assertThat(caught(Broken.NO_GRACE))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    @Test
+    void anUploadThatReusesMarkedPacksIsCaught() throws Exception {
+        assertThat(caught(Broken.MARKS_IGNORED))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    @Test
+    void anUploadThatTakesTooLongIsCaught() throws Exception {
+        assertThat(caught(Broken.LEASE_NOT_CHECKED))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    @Test
+    void aCommitThatComesTooLateIsCaught() throws Exception {
+        assertThat(caught(Broken.COMMIT_NOT_CHECKED))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    @Test
+    void aPackStoredAgainUnderTheSameKeyIsCaught() throws Exception {
+        assertThat(caught(Broken.SAME_PACK_AGAIN))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    @Test
+    void aPruneThatDoesNotAnnounceWhatItDeletesIsCaught() throws Exception {
+        assertThat(caught(Broken.SWEEP_UNSEEN))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    /** One checkpoint, that one wants to forget and another to hold. */
+    private static World duel(long seed, Broken broken) throws Exception {
+        World w = new World(seed, broken);
+        w.repository().open();
+        w.upload(1);
+        w.start(w::forget);
+        w.start(w::hold);
+        w.runAll();
+        w.promises("when both had ended");
+        remove(w.state);
+        return w;
+    }
+
+    @Test
+    void aHoldAndAForgetAtOnce_neverBothGoOn() throws Exception {
+        for (long seed = 1; seed <= 200; seed++) {
+            duel(seed, Broken.NOTHING);
+        }
+    }
+
+    @Test
+    void aForgetThatAHoldCannotSeeIsCaught() {
+        assertThatThrownBy(() -> {
+                    for (long seed = 1; seed <= 200; seed++) {
+                        duel(seed, Broken.FORGET_UNSEEN);
+                    }
+                })
+                .isInstanceOf(Caught.class)
+                .hasMessageContaining("held");
+    }
+}

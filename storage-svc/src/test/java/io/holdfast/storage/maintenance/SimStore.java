@@ -1,0 +1,130 @@
+package io.holdfast.storage.maintenance;
+
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.StorageException;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
+
+/**
+ * A bucket in memory, as consistent as S3 is: each request is one step, seen by all that come after. Before each step it asks a
+ * gate, through which a test lets one actor at a time. Times are whole seconds, as S3 gives them.
+ */
+final class SimStore implements ObjectStore {
+    private record Entry(byte[] data, Instant modified) {}
+
+    private final TreeMap<String, Entry> objects = new TreeMap<>();
+    private final Runnable gate;
+    Instant now = Instant.parse("2026-01-01T00:00:00.700Z");
+    /** Keys that are not stored although the store says so: what a broken variant leaves out. */
+    Predicate<String> swallow = k -> false;
+    /** Hears of each deletion, after it. */
+    Consumer<String> onDelete = k -> {};
+
+    SimStore(Runnable gate) {
+        this.gate = gate;
+    }
+
+    @Override
+    public void put(String key, byte[] data, int offset, int length) {
+        gate.run();
+        byte[] copy = new byte[length];
+        System.arraycopy(data, offset, copy, 0, length);
+        store(key, copy);
+    }
+
+    private void store(String key, byte[] data) {
+        if (!swallow.test(key)) {
+            objects.put(key, new Entry(data, now.truncatedTo(ChronoUnit.SECONDS)));
+        }
+    }
+
+    @Override
+    public boolean putIfAbsent(String key, byte[] data) {
+        gate.run(); // as on a server without conditional put: looked first
+        if (objects.containsKey(key)) {
+            return false;
+        }
+        gate.run();
+        store(key, data.clone());
+        return true;
+    }
+
+    @Override
+    public byte[] get(String key, long limit) throws StorageException {
+        gate.run();
+        return found(key).data().clone();
+    }
+
+    private Entry found(String key) throws StorageException {
+        Entry e = objects.get(key);
+        if (e == null) {
+            throw StorageException.corrupt(key, "is missing");
+        }
+        return e;
+    }
+
+    @Override
+    public void getRange(String key, long offset, byte[] into, int at, int length) throws StorageException {
+        gate.run();
+        System.arraycopy(found(key).data(), (int) offset, into, at, length);
+    }
+
+    @Override
+    public OptionalLong size(String key) {
+        gate.run();
+        Entry e = objects.get(key);
+        return e == null ? OptionalLong.empty() : OptionalLong.of(e.data().length);
+    }
+
+    @Override
+    public List<Stored> list(String prefix) {
+        gate.run();
+        var list = new ArrayList<Stored>();
+        objects.tailMap(prefix).forEach((k, e) -> {
+            if (k.startsWith(prefix)) {
+                list.add(new Stored(k, e.data().length, e.modified()));
+            }
+        });
+        return list;
+    }
+
+    @Override
+    public void delete(String key) {
+        gate.run();
+        objects.remove(key);
+        onDelete.accept(key);
+    }
+
+    @Override
+    public boolean lock(String key, Instant until) {
+        return false;
+    }
+
+    @Override
+    public Optional<Instant> lockedUntil(String key) {
+        return Optional.empty();
+    }
+
+    /** The objects as they are, past the gate. */
+    boolean has(String key) {
+        return objects.containsKey(key);
+    }
+
+    byte[] peek(String key) {
+        Entry e = objects.get(key);
+        return e == null ? null : e.data();
+    }
+
+    List<String> keys(String prefix) {
+        return objects.tailMap(prefix).keySet().stream()
+                .filter(k -> k.startsWith(prefix))
+                .toList();
+    }
+}
