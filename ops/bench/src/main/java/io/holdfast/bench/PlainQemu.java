@@ -195,12 +195,19 @@ final class PlainQemu implements AutoCloseable {
     /** Waits until the VM runs, after a start with an incoming file. */
     void awaitRunning() {
         long end = System.nanoTime() + LIMIT.toNanos();
-        while (!command("query-status", "{}").path("running").asBoolean()) {
+        for (String status = status(); !status.equals("running"); status = status()) {
+            if (status.equals("paused")) {
+                command("cont", "{}"); // it was stopped when it was saved, and is loaded as that
+            }
             if (System.nanoTime() > end) {
                 throw new IllegalStateException("the VM does not run");
             }
             pause(1);
         }
+    }
+
+    private String status() {
+        return command("query-status", "{}").path("status").asText();
     }
 
     private static void pause(int millis) {
