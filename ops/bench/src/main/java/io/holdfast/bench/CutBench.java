@@ -160,6 +160,7 @@ final class CutBench {
         private final RingWatch watch;
         private final Case c;
         private final String name;
+        private final Requests requests;
         private final Samples samples = new Samples();
         private final Path folder;
         private CutFigures slowest;
@@ -172,6 +173,7 @@ final class CutBench {
             this.watch = new RingWatch(lab, api);
             this.c = c;
             this.name = "cut-" + Long.toString(System.currentTimeMillis() / 1000, 36);
+            this.requests = new Requests(events, name, LONG);
             try {
                 this.folder = Files.createTempDirectory("holdfast-bench");
             } catch (IOException e) {
@@ -194,15 +196,14 @@ final class CutBench {
             NetworkSpec spec = spec();
             PlainQemu peer = null;
             try {
-                completed(new Request.Deploy(spec, name), PublicEvent.DeployCompleted.class);
+                requests.completed(new Request.Deploy(spec, name), PublicEvent.DeployCompleted.class);
                 accelerator = view().vms().get(0).accelerator();
                 if (c.peer()) {
                     peer = PlainQemu.start(
                             folder,
                             "peer",
                             accelerator,
-                            c.memory(),
-                            c.huge() == Hugepages.on,
+                            PlainQemu.Memory.of(c.memory(), c.huge() == Hugepages.on),
                             lab.guest(),
                             spec.vms().get(0).cmdline().replaceAll(" hf\\..*", "") + " hf.run=" + programs(),
                             null);
@@ -226,11 +227,9 @@ final class CutBench {
                     peer.close();
                 }
                 if (api.instance(name).isPresent()) {
-                    completed(new Request.Destroy(name, null), PublicEvent.DestroyCompleted.class);
+                    requests.completed(new Request.Destroy(name, null), PublicEvent.DestroyCompleted.class);
                 }
-                for (Path p : Damage.tree(folder)) {
-                    p.toFile().delete();
-                }
+                Damage.deleteTree(folder);
             }
             results.put(c.name(), samples);
             if (trace) {
@@ -283,22 +282,12 @@ final class CutBench {
                 Console console = Console.read(log);
                 boolean running = console.clock().size() > (c.vms() == 1 ? 20 : 2)
                         && (c.vms() == 1 || console.ring().size() > 3)
-                        && (c.touch() == 0 || printed(log));
+                        && (c.touch() == 0 || Console.printed(log, "MEMORY full"));
                 if (!running) {
                     return false;
                 }
             }
-            return c.touch() == 0 || !c.peer() || printed(folder.resolve("peer.log"));
-        }
-
-        private static boolean printed(Path log) {
-            try {
-                return Files.exists(log)
-                        && Files.readString(log, java.nio.charset.StandardCharsets.ISO_8859_1)
-                                .contains("MEMORY full");
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            }
+            return c.touch() == 0 || !c.peer() || Console.printed(folder.resolve("peer.log"), "MEMORY full");
         }
 
         private void checkpoint(boolean counts) {
@@ -314,7 +303,7 @@ final class CutBench {
                                 .max()
                                 .orElse(0));
             });
-            String id = requestId();
+            String id = requests.nextId();
             String operation = events.operation(id);
             // Nothing of ours is to run while the cut is taken: events are waited for, not looked for.
             CountDownLatch commands = latch(operation, Command.Cut.class, c.hosts());
@@ -476,19 +465,6 @@ final class CutBench {
             peer.command("cont", "{}");
             samples.add("QEMU save pause ms", (System.nanoTime() - start) / 1e6);
             samples.add("QEMU save MiB/s", image.toFile().length() / 1048576.0 * 1e9 / (saved - stopped));
-        }
-
-        private <T extends PublicEvent> T completed(Request request, Class<T> type) {
-            PublicEvent end = events.awaitEnd(events.publish(request, requestId()), LONG);
-            if (!type.isInstance(end)) {
-                throw new IllegalStateException(request + " did not complete: " + end);
-            }
-            return type.cast(end);
-        }
-
-        private String requestId() {
-            return name + "-" + Instant.now().toEpochMilli() + "-"
-                    + events.seen().size();
         }
     }
 

@@ -21,11 +21,9 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.net.URI;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -98,6 +96,7 @@ final class FirstBench {
         private final RingWatch watch;
         private final int vms;
         private final String name;
+        private final Requests requests;
         private final Samples samples = new Samples();
         private final List<PlainQemu> peers = new ArrayList<>();
         private final Path folder;
@@ -109,6 +108,7 @@ final class FirstBench {
             this.watch = new RingWatch(lab, api);
             this.vms = vms;
             this.name = "bench" + vms + "-" + Long.toString(System.currentTimeMillis() / 1000, 36);
+            this.requests = new Requests(events, name, LONG);
             try {
                 this.folder = Files.createTempDirectory("holdfast-bench");
             } catch (IOException e) {
@@ -125,14 +125,15 @@ final class FirstBench {
                 placement.put(RingNet.names(vms).get(i), hosts.get(i % 2));
             }
             var spec = RingNet.spec("bench", lab.guest(), memory, vms, 50, 50, extra, placement);
+            var ram = PlainQemu.Memory.of(memory, false);
             try {
-                completed(new Request.Deploy(spec, name), PublicEvent.DeployCompleted.class);
+                requests.completed(new Request.Deploy(spec, name), PublicEvent.DeployCompleted.class);
                 String accelerator =
                         api.instance(name).orElseThrow().vms().get(0).accelerator();
                 String cmdline = spec.vms().get(0).cmdline().replaceAll(" hf\\..*", "") + " hf.run=clock+touch," + touch
                         + ",500";
                 for (int i = 0; i < vms; i++) {
-                    peers.add(PlainQemu.start(folder, "p" + i, accelerator, memory, lab.guest(), cmdline, null));
+                    peers.add(PlainQemu.start(folder, "p" + i, accelerator, ram, lab.guest(), cmdline, null));
                 }
                 Await.until("all guests have filled their memory", LONG, this::allFull);
                 String checkpoint = null;
@@ -146,28 +147,26 @@ final class FirstBench {
                     peers.forEach(p -> p.command("stop", "{}"));
                     holdfastRestarts(checkpoint);
                     peers.forEach(p -> p.command("cont", "{}"));
-                    peersRestart(accelerator, cmdline);
+                    peersRestart(accelerator, ram, cmdline);
                 }
             } finally {
                 peers.forEach(PlainQemu::close);
                 if (api.instance(name).isPresent()) {
-                    completed(new Request.Destroy(name, null), PublicEvent.DestroyCompleted.class);
+                    requests.completed(new Request.Destroy(name, null), PublicEvent.DestroyCompleted.class);
                 }
-                for (Path p : Damage.tree(folder)) {
-                    p.toFile().delete();
-                }
+                Damage.deleteTree(folder);
             }
             results.put(vms, samples);
         }
 
         private boolean allFull() {
             for (var v : api.instance(name).orElseThrow().vms()) {
-                if (!printed(lab.console(v.host(), name, v.vm()), "MEMORY full")) {
+                if (!Console.printed(lab.console(v.host(), name, v.vm()), "MEMORY full")) {
                     return false;
                 }
             }
             for (int i = 0; i < vms; i++) {
-                if (!printed(folder.resolve("p" + i + ".log"), "MEMORY full")) {
+                if (!Console.printed(folder.resolve("p" + i + ".log"), "MEMORY full")) {
                     return false;
                 }
             }
@@ -175,7 +174,7 @@ final class FirstBench {
         }
 
         private String holdfastSaves() {
-            String id = requestId();
+            String id = requests.nextId();
             String operation = events.publish(new Request.Checkpoint(name, "bench"), id);
             PublicEvent end = events.awaitEnd(operation, LONG);
             if (!(end instanceof PublicEvent.CheckpointCompleted cp)) {
@@ -252,13 +251,14 @@ final class FirstBench {
                     "the loss is seen",
                     LONG,
                     () -> api.instance(name).orElseThrow().state().equals("lost"));
-            var done = completed(new Request.Restore(checkpoint, name, null, true), PublicEvent.RestoreCompleted.class);
+            var done = requests.completed(
+                    new Request.Restore(checkpoint, name, null, true), PublicEvent.RestoreCompleted.class);
             samples.add(
                     "holdfast restart s", (done.durationMillis() - done.phases().getOrDefault("clear", 0L)) / 1000.0);
             watch.awaitProgress(name, vms == 1 ? 0 : 2, vms == 1 ? 0 : 20, LONG);
         }
 
-        private void peersRestart(String accelerator, String cmdline) {
+        private void peersRestart(String accelerator, PlainQemu.Memory ram, String cmdline) {
             peers.forEach(PlainQemu::close);
             peers.clear();
             long start = System.nanoTime();
@@ -267,7 +267,7 @@ final class FirstBench {
             for (int i = 0; i < vms; i++) {
                 int n = i;
                 starts.add(Thread.ofPlatform().start(() -> {
-                    started[n] = PlainQemu.start(folder, "p" + n, accelerator, memory, lab.guest(), cmdline, image(n));
+                    started[n] = PlainQemu.start(folder, "p" + n, accelerator, ram, lab.guest(), cmdline, image(n));
                     started[n].awaitRunning();
                 }));
             }
@@ -281,28 +281,6 @@ final class FirstBench {
             }
             samples.add("QEMU load s", (System.nanoTime() - start) / 1e9);
             peers.addAll(List.of(started));
-        }
-
-        private <T extends PublicEvent> T completed(Request request, Class<T> type) {
-            PublicEvent end = events.awaitEnd(events.publish(request, requestId()), LONG);
-            if (!type.isInstance(end)) {
-                throw new IllegalStateException(request + " did not complete: " + end);
-            }
-            return type.cast(end);
-        }
-
-        private String requestId() {
-            return name + "-" + Instant.now().toEpochMilli() + "-"
-                    + events.seen().size();
-        }
-    }
-
-    private static boolean printed(Path log, String text) {
-        try {
-            return Files.exists(log)
-                    && Files.readString(log, StandardCharsets.ISO_8859_1).contains(text);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
         }
     }
 

@@ -35,53 +35,47 @@ final class PlainQemu implements AutoCloseable {
     }
 
     /**
+     * A VM's RAM.
+     *
+     * @param size as QEMU takes it: 256M, 1G
+     * @param huge whether it is huge pages
+     * @param file what holds it while the VM runs, or null: memory of the process
+     */
+    record Memory(String size, boolean huge, Path file) {
+        /** Memory of the process; size as in a spec: 256MiB. */
+        static Memory of(String size, boolean huge) {
+            return new Memory(qemuSize(size), huge, null);
+        }
+
+        /** A file's; size as in a spec. */
+        static Memory in(Path file, String size) {
+            return new Memory(qemuSize(size), false, file);
+        }
+
+        private static String qemuSize(String size) {
+            return size.replace("MiB", "M").replace("GiB", "G");
+        }
+
+        private String backend() {
+            String sort = huge
+                    ? "memory-backend-memfd,hugetlb=on,hugetlbsize=2M,share=off,prealloc=on"
+                    : file == null ? "memory-backend-ram" : "memory-backend-file,share=on,mem-path=" + file;
+            return sort + ",id=ram0,size=" + size;
+        }
+    }
+
+    /**
      * Starts a VM.
      *
      * @param folder gets the QMP socket and the console log
      * @param incoming file to load, or null: boots
      */
     static PlainQemu start(
-            Path folder, String name, String accelerator, String memory, Path guest, String cmdline, Path incoming) {
-        return start(folder, name, accelerator, memory, false, guest, cmdline, incoming, null);
-    }
-
-    /**
-     * Starts a VM.
-     *
-     * @param huge whether RAM is huge pages
-     */
-    static PlainQemu start(
-            Path folder,
-            String name,
-            String accelerator,
-            String memory,
-            boolean huge,
-            Path guest,
-            String cmdline,
-            Path incoming) {
-        return start(folder, name, accelerator, memory, huge, guest, cmdline, incoming, null);
-    }
-
-    /**
-     * Starts a VM.
-     *
-     * @param ram file that is the guest's RAM while it runs, or null: memory of the process
-     */
-    static PlainQemu start(
-            Path folder,
-            String name,
-            String accelerator,
-            String memory,
-            boolean huge,
-            Path guest,
-            String cmdline,
-            Path incoming,
-            Path ram) {
+            Path folder, String name, String accelerator, Memory memory, Path guest, String cmdline, Path incoming) {
         try {
             Files.createDirectories(folder);
             Path socket = folder.resolve(name + ".qmp");
             Files.deleteIfExists(socket);
-            String mem = memory.replace("MiB", "M").replace("GiB", "G");
             List<String> command = new ArrayList<>(List.of(
                     "qemu-system-x86_64",
                     "-accel",
@@ -91,13 +85,9 @@ final class PlainQemu implements AutoCloseable {
                     "-machine",
                     "pc-q35-9.0,memory-backend=ram0",
                     "-m",
-                    mem,
+                    memory.size(),
                     "-object",
-                    huge
-                            ? "memory-backend-memfd,id=ram0,hugetlb=on,hugetlbsize=2M,share=off,prealloc=on,size=" + mem
-                            : ram == null
-                                    ? "memory-backend-ram,id=ram0,size=" + mem
-                                    : "memory-backend-file,id=ram0,share=on,mem-path=" + ram + ",size=" + mem,
+                    memory.backend(),
                     "-nodefaults",
                     "-no-user-config",
                     "-display",

@@ -3,6 +3,7 @@ package io.holdfast.bench;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.S3Server;
+import io.holdfast.e2e.Damage;
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.InstanceLayout;
@@ -27,11 +28,8 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
-import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.SimpleFileVisitor;
-import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -86,7 +84,7 @@ final class RepositoryBench {
         } catch (IOException | StorageException | InterruptedException | ExecutionException e) {
             throw new IllegalStateException(e);
         } finally {
-            delete(base);
+            Damage.deleteTree(base);
         }
     }
 
@@ -308,20 +306,20 @@ final class RepositoryBench {
                     Archiver.Result r = h.archiver().archive("cp-1", List.of("a"), new Progress());
                     one.put("archive" + name, mib / ((System.nanoTime() - start) / 1e9));
                     commit(h, "cp-1", r);
-                    delete(h.images().resolve("cp-1"));
+                    Damage.deleteTree(h.images().resolve("cp-1"));
                     one.put("raw get" + name, mib / parallel(objects, i -> store.get(raw + i, PACK)));
                     Host reader = host(store, prefix, CHUNK, key);
                     start = System.nanoTime();
                     reader.puller().pull("cp-1", null, List.of("a"), new Progress());
                     one.put("restore" + name, mib / ((System.nanoTime() - start) / 1e9));
-                    delete(reader.images());
+                    Damage.deleteTree(reader.images());
                     if (!encrypted) {
                         one.put(
                                 "raw put again",
                                 mib / parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
                     }
                 }
-                delete(base.resolve("s3/data/speed"));
+                Damage.deleteTree(base.resolve("s3/data/speed"));
                 store.check(true);
                 if (run > 0) { // the first one warms up
                     one.forEach((k, v) ->
@@ -358,7 +356,7 @@ final class RepositoryBench {
             Host h = host(store, "r", CHUNK, null);
             randomImage(h.images().resolve("cp-1").resolve("a"), mib);
             commit(h, "cp-1", h.archiver().archive("cp-1", List.of("a"), new Progress()));
-            delete(h.images());
+            Damage.deleteTree(h.images());
             proxy.forgetful();
             for (int millis : new int[] {0, 100, 0, 100}) {
                 proxy.latency(Duration.ofMillis(millis));
@@ -367,7 +365,7 @@ final class RepositoryBench {
                 long start = System.nanoTime();
                 reader.puller().pull("cp-1", null, List.of("a"), new Progress());
                 double rate = mib / ((System.nanoTime() - start) / 1e9);
-                delete(reader.images());
+                Damage.deleteTree(reader.images());
                 out.printf(
                         Locale.ROOT,
                         "  %3d ms more per request and connection %8.0f, %d requests%n",
@@ -377,7 +375,7 @@ final class RepositoryBench {
                 json.put((json.size() + 1) + ": " + millis + " ms", rate);
             }
         }
-        delete(base.resolve("s3/data/latency"));
+        Damage.deleteTree(base.resolve("s3/data/latency"));
         results.put("latencyMiBs", json);
     }
 
@@ -409,7 +407,13 @@ final class RepositoryBench {
         Path root = Path.of(System.getenv().getOrDefault("HOLDFAST_ROOT", "."));
         Path folder = base.resolve("qemu");
         PlainQemu vm = PlainQemu.start(
-                folder, name, "tcg", memory, false, root.resolve(".holdfast/guest"), CMDLINE + programs, null, ram);
+                folder,
+                name,
+                "tcg",
+                PlainQemu.Memory.in(ram, memory),
+                root.resolve(".holdfast/guest"),
+                CMDLINE + programs,
+                null);
         Path log = folder.resolve(name + ".log");
         for (int i = 0; !Files.exists(log) || !Files.readString(log).contains("HF-UP"); i++) {
             if (i > 600) {
@@ -540,7 +544,7 @@ final class RepositoryBench {
             json.put("ratio", data / (double) all);
             json.put("archiveMiBs", data / (double) MIB / seconds);
         }
-        delete(base.resolve("s3/data").resolve(bucket));
+        Damage.deleteTree(base.resolve("s3/data").resolve(bucket));
         return json;
     }
 
@@ -555,28 +559,5 @@ final class RepositoryBench {
 
     private static List<Long> round(List<Double> v) {
         return v.stream().map(Math::round).toList();
-    }
-
-    private static void delete(Path folder) {
-        if (folder == null || !Files.exists(folder)) {
-            return;
-        }
-        try {
-            Files.walkFileTree(folder, new SimpleFileVisitor<>() {
-                @Override
-                public FileVisitResult visitFile(Path file, BasicFileAttributes attrs) throws IOException {
-                    Files.delete(file);
-                    return FileVisitResult.CONTINUE;
-                }
-
-                @Override
-                public FileVisitResult postVisitDirectory(Path dir, IOException e) throws IOException {
-                    Files.delete(dir);
-                    return FileVisitResult.CONTINUE;
-                }
-            });
-        } catch (IOException e) {
-            throw new java.io.UncheckedIOException(e);
-        }
     }
 }

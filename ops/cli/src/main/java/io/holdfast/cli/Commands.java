@@ -3,6 +3,7 @@ package io.holdfast.cli;
 import io.holdfast.schemas.event.ArchiveFigures;
 import io.holdfast.schemas.event.Heartbeat;
 import io.holdfast.schemas.event.Request;
+import io.holdfast.schemas.spec.NetworkSpec;
 import io.holdfast.schemas.view.CheckpointView;
 import io.holdfast.schemas.view.EventLine;
 import io.holdfast.schemas.view.HostView;
@@ -25,9 +26,7 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
@@ -81,10 +80,7 @@ final class Commands {
                 "$${NAME} in it is replaced by the environment variable NAME."
             },
             mixinStandardHelpOptions = true)
-    static final class Apply implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Apply extends OperationCommand {
         @Parameters(paramLabel = "FILE", description = "The spec; - is standard input.")
         private String file;
 
@@ -94,25 +90,31 @@ final class Commands {
         @Option(names = "--dry-run", description = "Only check the spec; prints it with every default filled in.")
         private boolean dryRun;
 
-        @Mixin
-        private Waiting waiting;
-
         @Override
         public Integer call() throws IOException {
+            if (dryRun) {
+                main().writeJson(spec());
+                return 0;
+            }
+            return super.call();
+        }
+
+        @Override
+        Request request() throws IOException {
+            return new Request.Deploy(spec(), instance);
+        }
+
+        private NetworkSpec spec() throws IOException {
             String text = file.equals("-")
                     ? new String(System.in.readAllBytes(), StandardCharsets.UTF_8)
                     : Files.readString(Path.of(file));
-            var spec = main.api().validate(withVariables(text));
-            if (dryRun) {
-                main.writeJson(spec);
-                return 0;
-            }
-            OperationView end = waiting.run(main, new Request.Deploy(spec, instance));
-            if (end != null && !main.json()) {
-                main.out().println(end.instance() + " runs");
-                main.api().instance(end.instance()).ifPresent(i -> vms(i, main.out()));
-            }
-            return 0;
+            return main().api().validate(withVariables(text));
+        }
+
+        @Override
+        void print(OperationView end, PrintStream out) {
+            out.println(end.instance() + " runs");
+            main().api().instance(end.instance()).ifPresent(i -> vms(i, out));
         }
     }
 
@@ -191,40 +193,28 @@ final class Commands {
             description = "Takes a checkpoint of a running instance; or shows one.",
             mixinStandardHelpOptions = true,
             subcommands = CheckpointShow.class)
-    static final class CheckpointCommand implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class CheckpointCommand extends OperationCommand {
         @Parameters(paramLabel = "NAME", arity = "0..1", description = "The instance.")
         private String name;
 
         @Option(names = "--label", paramLabel = "TEXT", description = "What it is for, at most 200 characters.")
         private String label;
 
-        @Mixin
-        private Waiting waiting;
-
-        @CommandLine.Spec
-        private CommandLine.Model.CommandSpec spec;
-
         @Override
-        public Integer call() {
+        Request request() {
             if (name == null) {
-                throw new CommandLine.ParameterException(spec.commandLine(), "Missing required parameter: NAME");
+                throw misused("Missing required parameter: NAME");
             }
-            OperationView end = waiting.run(main, new Request.Checkpoint(name, label));
-            if (end != null && !main.json()) {
-                main.out().println(end.checkpoint());
-                main.api()
-                        .checkpoint(end.checkpoint())
-                        .ifPresent(c -> Figures.vms(c.manifest().cut(), main.out()));
-                archive(end, main.out());
-            }
-            return 0;
+            return new Request.Checkpoint(name, label);
         }
 
-        Main main() {
-            return main;
+        @Override
+        void print(OperationView end, PrintStream out) {
+            out.println(end.checkpoint());
+            main().api()
+                    .checkpoint(end.checkpoint())
+                    .ifPresent(c -> Figures.vms(c.manifest().cut(), out));
+            archive(end, out);
         }
     }
 
@@ -329,10 +319,7 @@ final class Commands {
     }
 
     @Command(name = "restore", description = "Restarts a checkpoint, on any hosts.", mixinStandardHelpOptions = true)
-    static final class Restore implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Restore extends OperationCommand {
         @Parameters(paramLabel = "CHECKPOINT")
         private String checkpoint;
 
@@ -352,18 +339,15 @@ final class Commands {
         @Option(names = "--replace", description = "Destroy a running instance of that name first.")
         private boolean replace;
 
-        @Mixin
-        private Waiting waiting;
+        @Override
+        Request request() {
+            return new Request.Restore(checkpoint, instance, place.isEmpty() ? null : place, replace);
+        }
 
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(
-                    main, new Request.Restore(checkpoint, instance, place.isEmpty() ? null : place, replace));
-            if (end != null && !main.json()) {
-                main.out().println(end.instance() + " runs; " + phases(end));
-                main.api().instance(end.instance()).ifPresent(i -> vms(i, main.out()));
-            }
-            return 0;
+        void print(OperationView end, PrintStream out) {
+            out.println(end.instance() + " runs; " + phases(end));
+            main().api().instance(end.instance()).ifPresent(i -> vms(i, out));
         }
     }
 
@@ -371,26 +355,21 @@ final class Commands {
             name = "destroy",
             description = "Removes an instance with everything it has. Checkpoints stay.",
             mixinStandardHelpOptions = true)
-    static final class Destroy implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Destroy extends OperationCommand {
         @Parameters(paramLabel = "NAME")
         private String name;
 
         @Option(names = "--force", description = "Leave out hosts that do not answer.")
         private boolean force;
 
-        @Mixin
-        private Waiting waiting;
+        @Override
+        Request request() {
+            return new Request.Destroy(name, force);
+        }
 
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Destroy(name, force));
-            if (end != null && !main.json()) {
-                main.out().println(name + " is gone");
-            }
-            return 0;
+        void print(OperationView end, PrintStream out) {
+            out.println(name + " is gone");
         }
     }
 

@@ -16,21 +16,13 @@ import java.time.Instant;
 import java.time.OffsetDateTime;
 import java.time.format.DateTimeParseException;
 import java.util.List;
-import java.util.concurrent.Callable;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.ParentCommand;
 
 /** The commands that keep the repository. */
 final class RepositoryCommands {
     private RepositoryCommands() {}
-
-    private static <T> T result(OperationView end, Class<T> type) {
-        return Api.json().convertValue(end.completed().path("result"), type);
-    }
 
     private static void damages(List<Damage> list, int inAll, PrintStream out) {
         Table t = new Table("OBJECT", "WHAT", "CHECKPOINTS", "MESSAGE");
@@ -57,33 +49,21 @@ final class RepositoryCommands {
                 "Reads every manifest and index, looks for every pack, and reads packs whole. Exit code 1 when it is damaged."
             },
             mixinStandardHelpOptions = true)
-    static final class Verify implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Verify extends OperationCommand {
         @Parameters(paramLabel = "CHECKPOINT", arity = "0..1", description = "Only what that checkpoint needs.")
         private String checkpoint;
 
         @Option(names = "--sample", paramLabel = "N%", description = "Read only that part of the packs whole.")
         private String sample;
 
-        @Mixin
-        private Commands.Waiting waiting;
-
-        @CommandLine.Spec
-        private CommandLine.Model.CommandSpec spec;
+        @Override
+        Request request() {
+            return new Request.Verify(checkpoint, percent());
+        }
 
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Verify(checkpoint, percent()));
-            if (end == null) {
-                return 0;
-            }
-            VerifyResult r = result(end, VerifyResult.class);
-            if (!main.json()) {
-                print(r, main.out());
-            }
-            return r.sound() ? 0 : ApiException.Kind.FAILED.exitCode();
+        int exitCode(OperationView end) {
+            return result(end, VerifyResult.class).sound() ? 0 : ApiException.Kind.FAILED.exitCode();
         }
 
         private Integer percent() {
@@ -92,13 +72,14 @@ final class RepositoryCommands {
             }
             String digits = sample.endsWith("%") ? sample.substring(0, sample.length() - 1) : sample;
             if (!digits.matches("[0-9]{1,3}") || Integer.parseInt(digits) > 100) {
-                throw new CommandLine.ParameterException(
-                        spec.commandLine(), "not a part in percent: '" + sample + "', say --sample 10%");
+                throw misused("not a part in percent: '" + sample + "', say --sample 10%");
             }
             return Integer.valueOf(digits);
         }
 
-        private static void print(VerifyResult r, PrintStream out) {
+        @Override
+        void print(OperationView end, PrintStream out) {
+            VerifyResult r = result(end, VerifyResult.class);
             out.printf(
                     "%d checkpoints, %d VMs, %d chunks; %d packs looked for, %d of them read (%s)%n",
                     r.checkpoints(), r.vms(), r.chunks(), r.packs(), r.packsRead(), Text.bytes(r.bytesRead()));
@@ -121,10 +102,7 @@ final class RepositoryCommands {
                 "Held checkpoints stay. Space is freed by a prune afterwards."
             },
             mixinStandardHelpOptions = true)
-    static final class Forget implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Forget extends OperationCommand {
         @Parameters(paramLabel = "CHECKPOINT", arity = "0..*")
         private List<String> checkpoints = List.of();
 
@@ -149,32 +127,20 @@ final class RepositoryCommands {
         @Option(names = "--dry-run", description = "Only say what would go.")
         private boolean dryRun;
 
-        @Mixin
-        private Commands.Waiting waiting;
-
-        @CommandLine.Spec
-        private CommandLine.Model.CommandSpec spec;
-
         @Override
-        public Integer call() {
+        Request request() {
             KeepPolicy keep = new KeepPolicy(last, hourly, daily, weekly, monthly);
             if (checkpoints.isEmpty() == keep.keepsNothing()) {
-                throw new CommandLine.ParameterException(
-                        spec.commandLine(),
-                        "name either the checkpoints to forget, or what to keep: --keep-last, --keep-daily ...");
+                throw misused("name either the checkpoints to forget, or what to keep: --keep-last, --keep-daily ...");
             }
-            OperationView end = waiting.run(
-                    main,
-                    keep.keepsNothing()
-                            ? new Request.Forget(checkpoints, null, null, dryRun)
-                            : new Request.Forget(null, instance, keep, dryRun));
-            if (end != null && !main.json()) {
-                print(result(end, ForgetResult.class), main.out());
-            }
-            return 0;
+            return keep.keepsNothing()
+                    ? new Request.Forget(checkpoints, null, null, dryRun)
+                    : new Request.Forget(null, instance, keep, dryRun);
         }
 
-        private static void print(ForgetResult r, PrintStream out) {
+        @Override
+        void print(OperationView end, PrintStream out) {
+            ForgetResult r = result(end, ForgetResult.class);
             Table t = new Table("CHECKPOINT", "INSTANCE", "TAKEN", r.dryRun() ? "WOULD BE" : "IS", "BECAUSE");
             r.kept().forEach(e -> row(t, e, "kept"));
             r.forgotten().forEach(e -> row(t, e, "forgotten"));
@@ -199,26 +165,18 @@ final class RepositoryCommands {
                 "Marks it first; what an earlier prune marked longer ago than the grace period, and nobody needs still, is deleted."
             },
             mixinStandardHelpOptions = true)
-    static final class Prune implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Prune extends OperationCommand {
         @Option(names = "--dry-run", description = "Only say what would be done.")
         private boolean dryRun;
 
-        @Mixin
-        private Commands.Waiting waiting;
-
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Prune(dryRun));
-            if (end != null && !main.json()) {
-                print(result(end, PruneResult.class), main.out());
-            }
-            return 0;
+        Request request() {
+            return new Request.Prune(dryRun);
         }
 
-        private static void print(PruneResult r, PrintStream out) {
+        @Override
+        void print(OperationView end, PrintStream out) {
+            PruneResult r = result(end, PruneResult.class);
             Table t = new Table("PACKS", "NUMBER", "BYTES");
             t.row("needed", r.livePacks(), Text.bytes(r.liveBytes()));
             t.row(r.dryRun() ? "would be marked" : "marked", r.markedPacks(), Text.bytes(r.markedBytes()));
@@ -238,26 +196,18 @@ final class RepositoryCommands {
     }
 
     @Command(name = "stats", description = "Says what the repository holds.", mixinStandardHelpOptions = true)
-    static final class Stats implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Stats extends OperationCommand {
         @Parameters(paramLabel = "NAME", arity = "0..1", description = "Of the instances only that one.")
         private String instance;
 
-        @Mixin
-        private Commands.Waiting waiting;
-
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Stats(instance));
-            if (end != null && !main.json()) {
-                print(result(end, StatsResult.class), main.out());
-            }
-            return 0;
+        Request request() {
+            return new Request.Stats(instance);
         }
 
-        private static void print(StatsResult r, PrintStream out) {
+        @Override
+        void print(OperationView end, PrintStream out) {
+            StatsResult r = result(end, StatsResult.class);
             Table t = new Table("INSTANCE", "CHECKPOINTS", "LOGICAL", "DATA", "UNIQUE");
             r.instances()
                     .forEach(i -> t.row(
@@ -286,10 +236,7 @@ final class RepositoryCommands {
             name = "hold",
             description = "Holds a checkpoint: no forget removes it until it is released.",
             mixinStandardHelpOptions = true)
-    static final class Hold implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Hold extends OperationCommand {
         @Parameters(paramLabel = "CHECKPOINT")
         private String checkpoint;
 
@@ -304,29 +251,21 @@ final class RepositoryCommands {
                                 + " Nobody can undo that.")
         private String until;
 
-        @Mixin
-        private Commands.Waiting waiting;
-
-        @CommandLine.Spec
-        private CommandLine.Model.CommandSpec spec;
+        @Override
+        Request request() {
+            return new Request.Hold(checkpoint, reason, time());
+        }
 
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Hold(checkpoint, reason, time()));
-            if (end != null && !main.json()) {
-                main.out()
-                        .println(checkpoint + " is held: "
-                                + end.completed().path("note").asText());
-            }
-            return 0;
+        void print(OperationView end, PrintStream out) {
+            out.println(checkpoint + " is held: " + end.completed().path("note").asText());
         }
 
         private Instant time() {
             try {
                 return until == null ? null : OffsetDateTime.parse(until).toInstant();
             } catch (DateTimeParseException e) {
-                throw new CommandLine.ParameterException(
-                        spec.commandLine(), "not a time: '" + until + "', say 2027-01-31T00:00:00Z");
+                throw misused("not a time: '" + until + "', say 2027-01-31T00:00:00Z");
             }
         }
     }
@@ -335,23 +274,18 @@ final class RepositoryCommands {
             name = "release",
             description = "Releases a held checkpoint. A lock in the bucket stays until its time.",
             mixinStandardHelpOptions = true)
-    static final class Release implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Release extends OperationCommand {
         @Parameters(paramLabel = "CHECKPOINT")
         private String checkpoint;
 
-        @Mixin
-        private Commands.Waiting waiting;
+        @Override
+        Request request() {
+            return new Request.Release(checkpoint);
+        }
 
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Release(checkpoint));
-            if (end != null && !main.json()) {
-                main.out().println(checkpoint + " is held no more");
-            }
-            return 0;
+        void print(OperationView end, PrintStream out) {
+            out.println(checkpoint + " is held no more");
         }
     }
 
@@ -359,26 +293,18 @@ final class RepositoryCommands {
             name = "rebuild",
             description = "Makes the index of the packs, and the list of checkpoints, anew from the bucket alone.",
             mixinStandardHelpOptions = true)
-    static final class Rebuild implements Callable<Integer> {
-        @ParentCommand
-        private Main main;
-
+    static final class Rebuild extends OperationCommand {
         @Option(names = "--dry-run", description = "Only say what would be done.")
         private boolean dryRun;
 
-        @Mixin
-        private Commands.Waiting waiting;
-
         @Override
-        public Integer call() {
-            OperationView end = waiting.run(main, new Request.Rebuild(dryRun));
-            if (end != null && !main.json()) {
-                print(result(end, RebuildResult.class), main.out());
-            }
-            return 0;
+        Request request() {
+            return new Request.Rebuild(dryRun);
         }
 
-        private static void print(RebuildResult r, PrintStream out) {
+        @Override
+        void print(OperationView end, PrintStream out) {
+            RebuildResult r = result(end, RebuildResult.class);
             out.printf(
                     "%d packs, %d of them in no index until now; indexes: %d %s, %d %s; %d checkpoints%n",
                     r.packs(),

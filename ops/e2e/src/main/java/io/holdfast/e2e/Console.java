@@ -40,15 +40,22 @@ public record Console(List<Ring> ring, List<Received> received, List<Long> clock
 
     /** Reads a console log; one that does not exist yet is empty. */
     public static Console read(Path log) {
-        String text;
+        return parse(text(log));
+    }
+
+    /** Whether a guest has printed that; a log that does not exist yet is empty. */
+    public static boolean printed(Path log, String words) {
+        return text(log).contains(words);
+    }
+
+    private static String text(Path log) {
         try {
-            text = Files.readString(log, StandardCharsets.ISO_8859_1);
+            return Files.readString(log, StandardCharsets.ISO_8859_1);
         } catch (NoSuchFileException e) {
-            text = "";
+            return "";
         } catch (IOException e) {
             throw new java.io.UncheckedIOException(e);
         }
-        return parse(text);
     }
 
     static Console parse(String text) {

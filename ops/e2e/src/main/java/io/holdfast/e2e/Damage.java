@@ -77,6 +77,11 @@ public final class Damage {
         }
     }
 
+    /** Removes a folder with all it holds; what is gone already is no matter. */
+    public static void deleteTree(Path folder) {
+        tree(folder).forEach(Damage::delete);
+    }
+
     /** Whether a process runs (a zombie does not). */
     public static boolean isAlive(long pid) {
         try {
