@@ -63,8 +63,11 @@ HF_API int hf_pidfd_wait(int pidfd, int timeout_ms); /* 0: it has ended (it may 
 /* Reaps an ended child: 1 and its exit code, or 128 + signal, in *status; 0 if it runs on; -ECHILD if it is no child of ours. */
 HF_API int hf_pidfd_reap(int pidfd, int *status);
 
-/* The calling thread: SCHED_RR with that priority (1 to 99), or 0 for the ordinary policy. Not inherited by children. */
-HF_API int hf_thread_realtime(int priority);
+/*
+ * A thread of any process by its id, or 0 for the calling one: SCHED_RR with that priority (1 to 99), or 0 for the ordinary policy;
+ * inherit: threads that it makes from then on have it too.
+ */
+HF_API int hf_thread_realtime(int tid, int priority, int inherit);
 /* The calling thread's nice value, -20 to 19. */
 HF_API int hf_thread_nice(int nice);
 

@@ -198,11 +198,11 @@ int hf_pidfd_reap(int pidfd, int *status)
 	return 1;
 }
 
-int hf_thread_realtime(int priority)
+int hf_thread_realtime(int tid, int priority, int inherit)
 {
 	struct sched_param p = {.sched_priority = priority};
-	int policy = priority > 0 ? SCHED_RR | SCHED_RESET_ON_FORK : SCHED_OTHER;
-	return sched_setscheduler(0, policy, &p) < 0 ? -errno : 0;
+	int policy = priority > 0 ? SCHED_RR | (inherit ? 0 : SCHED_RESET_ON_FORK) : SCHED_OTHER;
+	return sched_setscheduler(tid, policy, &p) < 0 ? -errno : 0;
 }
 
 int hf_thread_nice(int nice)

@@ -99,11 +99,14 @@ static void processes(void)
 	EXPECT(hf_pipe(p, 4096) == 0);
 	EXPECT(hf_pipe_size(p[0], 1 << 16) == 1 << 16);
 	EXPECT(hf_pipe_size(-1, 4096) == -EBADF);
-	int rt = hf_thread_realtime(1);
+	int rt = hf_thread_realtime(0, 1, 0);
 	EXPECT(rt == 0 || rt == -EPERM);
 	EXPECT(rt != 0 || (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_RR);
-	EXPECT(hf_thread_realtime(0) == 0 && (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_OTHER);
-	EXPECT(hf_thread_realtime(1000) == -EINVAL);
+	EXPECT(rt != 0 || (sched_getscheduler(0) & SCHED_RESET_ON_FORK));
+	EXPECT(hf_thread_realtime(getpid(), 1, 1) == rt);
+	EXPECT(rt != 0 || sched_getscheduler(0) == SCHED_RR);
+	EXPECT(hf_thread_realtime(0, 0, 0) == 0 && (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_OTHER);
+	EXPECT(hf_thread_realtime(0, 1000, 0) == -EINVAL);
 	EXPECT(hf_thread_nice(0) == 0);
 	/* "sh" "-c" "..."; no pipe after ls: the shell would hold its ends open for a moment */
 	static const char argv[] = "sh\0-c\0umask; echo $A; ls /proc/$$/fd; kill -9 $$\0";

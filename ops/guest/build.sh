@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the guest that demo, tests and benches boot: build.sh OUT [CACHE]
 #
-# OUT gets vmlinuz, initrd.gz and packages.txt. From packages of this machine's Debian or Ubuntu only: a cloud kernel (unpacked, not
+# OUT gets vmlinuz, initrd.gz, count.bin (a guest without an operating system, see src/count.S) and packages.txt. From packages of this machine's Debian or Ubuntu only: a cloud kernel (unpacked, not
 # installed), busybox-static, and the C programs of src/. Packages are kept in CACHE (default: $HOLDFAST_CACHE/guest, else
 # ~/.cache/holdfast/guest), so another run needs no network. The same packages and compiler give the same bytes.
 set -euo pipefail
@@ -61,7 +61,7 @@ fi
 
 # --- anything to do? -----------------------------------------------------------------------------------------------------------
 key=$({ cat "$cache/packages"; gcc --version | head -1; sha256sum < "$here/build.sh"; sha256sum < "$here/init"; cat "$here"/src/* | sha256sum; } | sha256sum | cut -d ' ' -f 1)
-if [ -s "$out/vmlinuz" ] && [ -s "$out/initrd.gz" ] && grep -qx "key $key" "$out/packages.txt" 2> /dev/null; then
+if [ -s "$out/vmlinuz" ] && [ -s "$out/initrd.gz" ] && [ -s "$out/count.bin" ] && grep -qx "key $key" "$out/packages.txt" 2> /dev/null; then
   exit 0
 fi
 
@@ -99,13 +99,18 @@ done
   || fail "the C programs do not compile (is libc6-dev installed?)"
 for name in ring udpseq clock touch; do ln -s holdfast-guest "$root/bin/$name"; done
 install -m 755 "$here/init" "$root/init"
+# A firmware image: 64 KiB that end at 4 GiB, entered at their last 16 bytes.
+gcc -c -m32 -Wa,--fatal-warnings -o "$work/count.o" "$here/src/count.S" \
+  && ld -m elf_i386 -Ttext 0 --build-id=none --oformat binary -o "$out/count.bin.tmp" "$work/count.o" \
+  || fail "count.S does not assemble (is binutils installed?)"
 
 # The same input gives the same bytes: sorted names, fixed times, owner root, no device numbers.
 find "$root" -exec touch -h -d @0 {} +
 (cd "$root" && find . -print0 | sort -z | cpio --null --create --format newc --owner 0:0 --reproducible --quiet) | gzip -9n > "$out/initrd.gz.tmp"
 cp "$kernel" "$out/vmlinuz.tmp"
-chmod 644 "$out/vmlinuz.tmp" "$out/initrd.gz.tmp"
+chmod 644 "$out/vmlinuz.tmp" "$out/initrd.gz.tmp" "$out/count.bin.tmp"
+mv "$out/count.bin.tmp" "$out/count.bin"
 mv "$out/vmlinuz.tmp" "$out/vmlinuz"
 mv "$out/initrd.gz.tmp" "$out/initrd.gz"
-{ echo "key $key"; cat "$cache/packages"; (cd "$out" && sha256sum vmlinuz initrd.gz); } > "$out/packages.txt"
+{ echo "key $key"; cat "$cache/packages"; (cd "$out" && sha256sum vmlinuz initrd.gz count.bin); } > "$out/packages.txt"
 echo "guest: built $out ($(basename "$kernel"), $(stat -c %s "$out/initrd.gz") bytes initrd)" >&2

@@ -18,6 +18,7 @@ import jnr.ffi.LibraryLoader;
  * {@link NativeException} with {@link Errno#ETIMEDOUT}.
  */
 public final class Native {
+    private static final int HURRY = 3;
     /** For {@link #poll}: something to read, or the end. */
     public static final int POLLIN = 1;
     /** For {@link #poll}: room to write. */
@@ -130,12 +131,22 @@ public final class Native {
      * Without the right to it (not root, no CAP_SYS_NICE) nothing changes.
      */
     public static void hurry() {
-        int ignored = lib().hf_thread_realtime(1);
+        int ignored = lib().hf_thread_realtime(0, HURRY, 0);
+    }
+
+    /**
+     * Puts a thread of another process, and the threads that it makes from then on, before all ordinary ones, behind those that
+     * {@link #hurry}. Without the right to it, or when the thread is gone, nothing changes.
+     *
+     * @param rank 1 or 2, which comes first; 0 puts it back among the ordinary ones
+     */
+    public static void urgent(int tid, int rank) {
+        int ignored = lib().hf_thread_realtime(tid, rank, 1);
     }
 
     /** Puts the calling platform thread behind the others of this process. */
     public static void yieldToOthers() {
-        int ignored = lib().hf_thread_realtime(0) + lib().hf_thread_nice(10);
+        int ignored = lib().hf_thread_realtime(0, 0, 0) + lib().hf_thread_nice(10);
     }
 
     /** An eventfd to wake a {@link #poll}. */

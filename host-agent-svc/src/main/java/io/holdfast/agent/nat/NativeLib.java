@@ -31,7 +31,7 @@ public interface NativeLib {
 
     int hf_pipe_size(int fd, int size);
 
-    int hf_thread_realtime(int priority);
+    int hf_thread_realtime(int tid, int priority, int inherit);
 
     int hf_thread_nice(int nice);
 

@@ -121,6 +121,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                             QmpClient.arguments().put("max-bandwidth", MAX_BANDWIDTH),
                             vm.settings().commandLimit());
             pool.warm(WARM_SEGMENTS);
+            vm.threads().learn();
             pipe = Native.pipe(PIPE_WAITING);
             wake = Native.eventfd();
             vm.qmp().passFd(pipe[1], FD_NAME, vm.settings().commandLimit());
@@ -292,7 +293,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         AtomicInteger streams = stage.pool().streams();
         streams.incrementAndGet();
         try {
-            int room = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
+            int room = Runtime.getRuntime().availableProcessors() / 2;
             for (int n = 1; n > 0; ) {
                 int beside = streams.get() - room;
                 n = take(beside > 0 ? SIP : StagePool.SEGMENT);
@@ -341,6 +342,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                 parser.feed(b);
                 if (armed.isDone() && !behind) {
                     writing.await();
+                    vm.threads().calmAll(true);
                     Native.yieldToOthers();
                     stage.awaitHalfFullOrEnd();
                     behind = true;

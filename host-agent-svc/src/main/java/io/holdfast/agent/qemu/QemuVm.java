@@ -39,6 +39,7 @@ final class QemuVm implements Vm {
     private final QemuSettings settings;
     private final StagePool stage;
     private final FileCloner cloner;
+    private final QemuThreads threads;
     private final long logFrom;
     private final CompletableFuture<Void> died = new CompletableFuture<>();
 
@@ -73,6 +74,7 @@ final class QemuVm implements Vm {
         this.settings = settings;
         this.stage = stage;
         this.cloner = cloner;
+        this.threads = new QemuThreads(vmRecord.pid());
         this.state = "incoming";
     }
 
@@ -104,6 +106,7 @@ final class QemuVm implements Vm {
             }
         }
         status(qmp.execute("query-status", null, settings.commandLimit()));
+        threads.calmAll(false); // an agent that ended in a cut may have left them in a hurry
     }
 
     private void status(JsonNode answer) {
@@ -224,6 +227,7 @@ final class QemuVm implements Vm {
 
     @Override
     public void beginStop() throws AgentException {
+        threads.hurry();
         stopping = qmp().send(ready(STOP));
     }
 
@@ -239,6 +243,8 @@ final class QemuVm implements Vm {
             return micros;
         } catch (QmpException e) {
             throw failure("stopping " + name() + " failed: " + e.getMessage(), e);
+        } finally {
+            threads.stopped();
         }
     }
 
@@ -262,6 +268,8 @@ final class QemuVm implements Vm {
             return QmpClient.await(answer, limit, "cont").micros();
         } catch (QmpException e) {
             throw failure("running " + name() + " failed: " + e.getMessage(), e);
+        } finally {
+            threads.calm();
         }
     }
 
@@ -340,6 +348,10 @@ final class QemuVm implements Vm {
             throw failure("VM " + name() + " does not run", null);
         }
         return q;
+    }
+
+    QemuThreads threads() {
+        return threads;
     }
 
     QemuSettings settings() {

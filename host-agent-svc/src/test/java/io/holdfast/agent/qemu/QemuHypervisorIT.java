@@ -41,6 +41,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Real QEMU with a real guest. Needs root and the guest's folder in the system property {@code holdfast.guest}. */
 @Timeout(value = 180, unit = TimeUnit.SECONDS)
@@ -475,6 +477,75 @@ class QemuHypervisorIT {
         assertThat(ramDifference("cp-1", "cp-2")).isEqualTo(-1);
         again.cont(LIMIT);
         assertThat(again.state().state()).isEqualTo("running");
+    }
+
+    /** A guest without an operating system counts in memory and on the serial port: also where KVM boots no Linux, also on a microvm. */
+    @ParameterizedTest
+    @CsvSource({"kvm, pc-q35-9.0", "kvm, microvm", "tcg, pc-q35-9.0", "tcg, microvm"})
+    void givenACountingGuestWhenCheckpointedAndRestartedThenItsCountGoesOnExactly(String accelerator, String machine)
+            throws Exception {
+        assumeTrue(
+                !accelerator.equals("kvm") || Files.isWritable(Path.of("/dev/kvm")),
+                "NOT TESTED: checkpoints under KVM: /dev/kvm cannot be opened");
+        VmSpec spec = new VmSpec(
+                "web",
+                1,
+                "16MiB",
+                Hugepages.off,
+                "qemu64",
+                machine,
+                Accelerator.valueOf(accelerator),
+                guest.resolve("count.bin").toString(),
+                null,
+                null,
+                null,
+                List.of(),
+                List.of(),
+                true);
+        VmPlan plan = plan("a", spec, null);
+        Vm vm = start(plan, false);
+        assertThat(vm.state().accelerator()).isEqualTo(accelerator);
+        awaitCount(plan, 5);
+
+        // When it is checkpointed, it runs on
+        String atTheCut;
+        Image image = store.create("cp-1", layout(spec), "web");
+        try (Vm.Snapshot snapshot = vm.prepareSnapshot(image)) {
+            vm.beginStop();
+            long ignored = vm.awaitStopped(LIMIT);
+            atTheCut = console(plan);
+            snapshot.begin();
+            ignored = snapshot.awaitArmed(LIMIT);
+            vm.cont(LIMIT);
+            snapshot.awaitComplete(LIMIT);
+        }
+        image.seal();
+        awaitCount(plan, atTheCut.lines().count() + 20);
+        vm.kill();
+        assertCounts(console(plan));
+
+        // and restarted it goes on at the character at which it was stopped
+        Vm again = restart("b", spec, "cp-1");
+        again.cont(LIMIT);
+        VmPlan second = plan("b", spec, null);
+        awaitCount(second, 20);
+        again.kill();
+        assertCounts(atTheCut + console(second));
+    }
+
+    private static void awaitCount(VmPlan plan, long lines) {
+        await().atMost(LIMIT)
+                .pollInterval(Duration.ofMillis(20))
+                .until(() -> console(plan).lines().count() > lines);
+    }
+
+    /** Every line but the last, which may be on its way, is the next 4,096. */
+    private static void assertCounts(String console) {
+        List<String> lines =
+                console.substring(0, console.lastIndexOf('\n')).lines().toList();
+        for (int i = 0; i < lines.size(); i++) {
+            assertThat(lines.get(i)).isEqualTo(String.format(Locale.ROOT, "HF-COUNT %08x", (i + 1) * 4096));
+        }
     }
 
     @Test
