@@ -37,6 +37,7 @@ HF_API long hf_read_now(int fd, void *buf, size_t len);
 /* Writes all of it, or fails. */
 HF_API long hf_write(int fd, const void *buf, size_t len, int timeout_ms);
 HF_API long hf_pread(int fd, void *buf, size_t len, int64_t offset);   /* all up to the file's end */
+HF_API int hf_writeback(int fd); /* begins to write the file's dirty pages to the disk, does not wait for it */
 HF_API long hf_pwrite(int fd, const void *buf, size_t len, int64_t offset); /* all */
 /* poll(2) in microseconds. events[i] in: POLLIN 1, POLLOUT 4; out: what happened. Result: how many are ready, 0 at timeout. */
 HF_API int hf_poll(const int *fds, int *events, int n, long timeout_us);

@@ -257,6 +257,11 @@ long hf_pread(int fd, void *buf, size_t len, int64_t offset)
 	return (long)done;
 }
 
+int hf_writeback(int fd)
+{
+	return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) < 0 ? -errno : 0;
+}
+
 long hf_pwrite(int fd, const void *buf, size_t len, int64_t offset)
 {
 	size_t done = 0;

@@ -71,6 +71,7 @@ static void files(void)
 	int to = hf_open(path("to"), O_RDWR | O_CREAT, 0600);
 	memset(b, 'x', sizeof b);
 	EXPECT(hf_ftruncate(from, 8 << 20) == 0);
+	EXPECT(hf_writeback(from) == 0 && hf_writeback(-1) == -EBADF);
 	EXPECT(hf_pwrite(from, b, sizeof b, 4 << 20) == sizeof b);
 	int64_t copied = hf_copy_sparse(from, to);
 	EXPECT(copied >= (int64_t)sizeof b && copied < 4 << 20);

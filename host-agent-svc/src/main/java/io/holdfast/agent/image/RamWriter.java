@@ -12,11 +12,15 @@ import java.util.List;
  */
 public final class RamWriter implements StreamSink {
     private static final int RUN = 1 << 20;
+    /** Bytes after which the disk is to begin, so that little is left to wait for at the end. */
+    private static final int BEGIN_EVERY = 32 << 20;
 
     private final FileChannel file;
     private final Runnable armedSignal;
+    private final Runnable writeback;
     private final ByteBuffer run = ByteBuffer.allocateDirect(RUN);
     private long runAt;
+    private int sinceBegun;
     private byte[] head;
     private byte[] setup;
     private List<RamBlock> blocks;
@@ -27,10 +31,12 @@ public final class RamWriter implements StreamSink {
      * A writer to an empty file.
      *
      * @param armedSignal run once, when the first RAM record has come; must not block
+     * @param writeback run from time to time: begins to write what is in the page cache to the disk, without waiting for it
      */
-    public RamWriter(FileChannel file, Runnable armedSignal) {
+    public RamWriter(FileChannel file, Runnable armedSignal, Runnable writeback) {
         this.file = file;
         this.armedSignal = armedSignal;
+        this.writeback = writeback;
     }
 
     @Override
@@ -85,8 +91,13 @@ public final class RamWriter implements StreamSink {
 
     private void flush() throws IOException {
         run.flip();
+        sinceBegun += run.remaining();
         FileIo.writeFully(file, run, runAt);
         run.clear();
+        if (sinceBegun >= BEGIN_EVERY) {
+            sinceBegun = 0;
+            writeback.run();
+        }
     }
 
     /**

@@ -53,6 +53,8 @@ public interface NativeLib {
 
     long hf_write(int fd, @In byte[] bytes, long length, int timeoutMillis);
 
+    int hf_writeback(int fd);
+
     long hf_pread(int fd, long address, long length, long offset);
 
     long hf_pwrite(int fd, long address, long length, long offset);

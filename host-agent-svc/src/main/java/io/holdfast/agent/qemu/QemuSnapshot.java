@@ -57,6 +57,7 @@ final class QemuSnapshot implements Vm.Snapshot {
     /** ROMs and tables beside the guest's RAM. */
     private static final long OTHER_BLOCKS = 256L << 20;
 
+    private static final int O_RDONLY = 0;
     private static final int WARM_SEGMENTS = 8;
     private static final Duration CANCEL_LIMIT = Duration.ofSeconds(10);
 
@@ -67,6 +68,7 @@ final class QemuSnapshot implements Vm.Snapshot {
     private final int pipe;
     private final int wake;
     private final FileChannel ram;
+    private final int ramFd;
     private final QmpClient.Call migrate;
     private final CompletableFuture<Long> armed = new CompletableFuture<>();
     private final CountDownLatch flowing = new CountDownLatch(1);
@@ -83,7 +85,14 @@ final class QemuSnapshot implements Vm.Snapshot {
     private boolean closed;
 
     private QemuSnapshot(
-            QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner, int pipe, int wake, FileChannel ram)
+            QemuVm vm,
+            ImageFolder image,
+            StagePool pool,
+            FileCloner cloner,
+            int pipe,
+            int wake,
+            FileChannel ram,
+            int ramFd)
             throws AgentException {
         this.migrate = vm.qmp().call("migrate", QmpClient.arguments().put("uri", "fd:" + FD_NAME));
         this.vm = vm;
@@ -93,6 +102,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         this.pipe = pipe;
         this.wake = wake;
         this.ram = ram;
+        this.ramFd = ramFd;
         this.reader =
                 Thread.ofPlatform().daemon().name("snap-read-" + vm.name()).unstarted(this::read);
         this.writer =
@@ -103,6 +113,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         int[] pipe = {-1, -1};
         int wake = -1;
         FileChannel ram = null;
+        int ramFd = -1;
         boolean done = false;
         try {
             VmRecord r = vm.vmRecord();
@@ -114,6 +125,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                 }
             }
             ram = image.create(ImageFolder.RAM);
+            ramFd = Native.open(image.folder().resolve(ImageFolder.RAM), O_RDONLY, 0);
             vm.capabilities(true);
             vm.qmp()
                     .execute(
@@ -125,7 +137,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             pipe = Native.pipe(PIPE_WAITING);
             wake = Native.eventfd();
             vm.qmp().passFd(pipe[1], FD_NAME, vm.settings().commandLimit());
-            var snapshot = new QemuSnapshot(vm, image, pool, cloner, pipe[0], wake, ram);
+            var snapshot = new QemuSnapshot(vm, image, pool, cloner, pipe[0], wake, ram, ramFd);
             snapshot.reader.start();
             snapshot.writer.start();
             done = true;
@@ -143,6 +155,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             if (!done) {
                 Native.close(pipe[0]);
                 Native.close(wake);
+                Native.close(ramFd);
                 closeQuietly(ram);
             }
         }
@@ -235,7 +248,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             // Mostly QEMU gave up or died and the stream is short: then that is the better reason.
             String how = end == null
                     ? ""
-                    : end.completeOnTimeout("", 200, TimeUnit.MILLISECONDS).join();
+                    : end.completeOnTimeout("", 500, TimeUnit.MILLISECONDS).join();
             if (how.equals("failed") || how.equals("gone")) {
                 return vm.failure(of + s.getMessage() + vm.migrationError(), s);
             }
@@ -281,6 +294,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             }
             left -= n;
         }
+        vm.threads().armed();
         flowing.await();
         return true;
     }
@@ -333,7 +347,9 @@ final class QemuSnapshot implements Vm.Snapshot {
     }
 
     private void write() {
-        var pages = new RamWriter(ram, () -> armed.complete(Native.micros()));
+        var pages = new RamWriter(ram, () -> armed.complete(Native.micros()), () -> {
+            int ignored = Native.lib().hf_writeback(ramFd); // refused: only slower
+        });
         var parser = new StreamParser(pages, vm.vmRecord().spec().memoryBytes() + OTHER_BLOCKS);
         try {
             Native.hurry();
@@ -342,7 +358,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                 parser.feed(b);
                 if (armed.isDone() && !behind) {
                     writing.await();
-                    vm.threads().calmAll(true);
+                    vm.threads().calmAll();
                     Native.yieldToOthers();
                     stage.awaitHalfFullOrEnd();
                     behind = true;
@@ -370,6 +386,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         } catch (IOException | InterruptedException | RuntimeException | Error e) {
             fail(e);
         } finally {
+            Native.close(ramFd);
             closeQuietly(ram);
             writeBehind();
             stage.giveUp(); // a reader that still works has nothing to read for

@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jboss.logging.Logger;
@@ -14,8 +15,8 @@ import org.jboss.logging.Logger;
  * The threads of a QEMU process, and who of them comes first on the host's processors.
  *
  * <p>While a cut is taken every VM of the network stands until the last of them is armed, so whatever else wants the processors waits: QEMU's
- * own threads (the one that reads QMP, the main thread, and the snapshot thread, which inherits from it and for which a guest waits that
- * writes to a page), and behind them the vCPUs until they have stopped, are put before all ordinary threads. Names are QEMU's with
+ * own threads (the one that reads QMP, the main thread, and the snapshot thread, which inherits from it, until it is armed), and behind
+ * them the vCPUs until they have stopped, are put before all ordinary threads. Names are QEMU's with
  * {@code debug-threads=on} (util/qemu-thread-posix.c, accel/*, migration/migration.c).
  *
  * <p>Thread-safe. Without the right to it nothing happens, and cuts are slower on a busy host.
@@ -67,12 +68,22 @@ final class QemuThreads {
         }
     }
 
-    /** Threads that were made in a hurry and are not the snapshot's, too; all of them when there is no snapshot. Not for hot paths. */
-    void calmAll(boolean snapshot) {
+    /**
+     * The snapshot is armed, its thread goes on among the ordinary ones: before them it would take a processor for itself as long as its
+     * stream flows, and guests would feel that more than they feel waiting for it.
+     */
+    void armed() {
+        calmIf(t -> name(t).contains("snapshot"));
+    }
+
+    /** Every thread, also those that were made meanwhile. Not for hot paths. */
+    void calmAll() {
+        calmIf(t -> true);
+    }
+
+    private void calmIf(Predicate<Path> which) {
         try {
-            tasks().stream()
-                    .filter(t -> !snapshot || !name(t).contains("snapshot"))
-                    .forEach(t -> Native.urgent(id(t), 0));
+            tasks().stream().filter(which).forEach(t -> Native.urgent(id(t), 0));
         } catch (IOException e) {
             LOG.debugf("event=threads-gone pid=%d", pid);
         }

@@ -106,7 +106,7 @@ final class QemuVm implements Vm {
             }
         }
         status(qmp.execute("query-status", null, settings.commandLimit()));
-        threads.calmAll(false); // an agent that ended in a cut may have left them in a hurry
+        threads.calmAll(); // an agent that ended in a cut may have left them in a hurry
     }
 
     private void status(JsonNode answer) {

@@ -66,7 +66,7 @@ class ImageFormatsTest {
         ImageFolder image = ImageFolder.of(store.create(checkpoint, layout("inst", "2MiB"), "web"));
         image.describe(new MachineFile.Qemu("10.0.2", "pc-q35-9.0", "qemu64", "tcg", false), List.of(), List.of());
         try (FileChannel c = image.create(ImageFolder.RAM)) {
-            var writer = new RamWriter(c, () -> {});
+            var writer = new RamWriter(c, () -> {}, () -> {});
             var parser = new StreamParser(writer, 64 << 20);
             parser.feed(ByteBuffer.wrap(stream.bytes));
             image.captured(takenAt, writer, writer.finish(parser.end()));

@@ -32,7 +32,7 @@ class StreamParserTest {
     private RamWriter split(byte[] stream, Path file, AtomicInteger armed, int most, long seed) throws IOException {
         try (FileChannel c = FileChannel.open(
                 file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, StandardOpenOption.READ)) {
-            var writer = new RamWriter(c, armed::incrementAndGet);
+            var writer = new RamWriter(c, armed::incrementAndGet, () -> {});
             var parser = new StreamParser(writer, MAX_RAM);
             feed(parser, stream, new Random(seed), most);
             DevicesFile devices = writer.finish(parser.end());
@@ -72,7 +72,7 @@ class StreamParserTest {
         int setup = 13 + 10 + 1 + 4 + 4 + 8 + 8 + (1 + 4 + 8) + (1 + 7 + 8) + (1 + 18 + 8) + 8 + 5;
         try (FileChannel c =
                 FileChannel.open(folder.resolve("ram"), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-            var writer = new RamWriter(c, armed::incrementAndGet);
+            var writer = new RamWriter(c, armed::incrementAndGet, () -> {});
             var parser = new StreamParser(writer, MAX_RAM);
 
             parser.feed(ByteBuffer.wrap(stream.bytes, 0, setup + 5).slice());
@@ -99,7 +99,7 @@ class StreamParserTest {
     void givenAPageThatNeverCameWhenFinishedThenItIsRefused() throws IOException {
         try (FileChannel c =
                 FileChannel.open(folder.resolve("ram"), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-            var writer = new RamWriter(c, () -> {});
+            var writer = new RamWriter(c, () -> {}, () -> {});
             writer.setup(new byte[1], new byte[1], java.util.List.of(new RamBlock("ram0", 0, 3 * RamBlock.PAGE)));
             writer.page(0, 0, ByteBuffer.allocate(RamBlock.PAGE));
             writer.zero(0, RamBlock.PAGE);
@@ -115,7 +115,7 @@ class StreamParserTest {
         Path file = folder.resolve("ram");
         try (FileChannel c = FileChannel.open(
                 file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, StandardOpenOption.READ)) {
-            var writer = new RamWriter(c, () -> {});
+            var writer = new RamWriter(c, () -> {}, () -> {});
             writer.setup(new byte[1], new byte[1], java.util.List.of(new RamBlock("ram0", 0, 2 * RamBlock.PAGE)));
             byte[] page = new byte[RamBlock.PAGE];
             Arrays.fill(page, (byte) 7);
@@ -180,7 +180,7 @@ class StreamParserTest {
     @Test
     void givenMoreRamThanAllowedWhenFedThenItIsRefusedBeforeAnyPage() {
         var stream = new SyntheticStream(4);
-        var parser = new StreamParser(new RamWriter(null, () -> {}), RamBlock.PAGE);
+        var parser = new StreamParser(new RamWriter(null, () -> {}, () -> {}), RamBlock.PAGE);
 
         assertThatThrownBy(() -> parser.feed(ByteBuffer.wrap(stream.bytes)))
                 .isInstanceOf(StreamException.class)
