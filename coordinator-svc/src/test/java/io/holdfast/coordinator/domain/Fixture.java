@@ -99,7 +99,8 @@ public final class Fixture {
                         new Report.Written(
                                 done(h, "write"),
                                 vms.stream()
-                                        .map(v -> new VmImage(v, 256 << 20, 1000, List.of()))
+                                        .map(v -> new VmImage(
+                                                v, 256 << 20, 1000, List.of(), new VmImage.Capture(7, 0, 9)))
                                         .toList()));
             case Command.Abort a -> List.of(new Report.Aborted(done(h, "abort")));
             case Command.Load l -> List.of(new Report.Loaded(done(h, "load"), states));

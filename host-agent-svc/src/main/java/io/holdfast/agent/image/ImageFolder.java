@@ -50,6 +50,7 @@ public final class ImageFolder implements Image {
     private List<MachineFile.Disk> disks = List.of();
     private long takenAtMicros;
     private MachineFile.Ram ram;
+    private VmImage.Capture capture;
 
     /** A new image in an empty folder. */
     ImageFolder(String checkpoint, String instance, VmSpec spec, Path folder, Runnable sealed) {
@@ -218,6 +219,11 @@ public final class ImageFolder implements Image {
         }
     }
 
+    /** Notes how long the capture took, for {@link #seal}. */
+    public synchronized void took(VmImage.Capture figures) {
+        capture = figures;
+    }
+
     @Override
     public void writeFrames(int nic, String segment, List<Frame> frames) throws AgentException {
         try {
@@ -294,7 +300,7 @@ public final class ImageFolder implements Image {
                     MACHINE,
                     encoded.length,
                     HexFormat.of().formatHex(Digests.sha256().digest(encoded))));
-            return new VmImage(spec.name(), m.ram().bytes(), m.ram().dataBytes(), files);
+            return new VmImage(spec.name(), m.ram().bytes(), m.ram().dataBytes(), files, capture);
         } catch (IOException e) {
             throw failed("cannot complete the image in " + folder, e);
         }

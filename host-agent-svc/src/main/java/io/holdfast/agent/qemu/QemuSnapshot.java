@@ -11,6 +11,7 @@ import io.holdfast.agent.image.StreamException;
 import io.holdfast.agent.image.StreamParser;
 import io.holdfast.agent.nat.Native;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.VmImage;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -79,6 +80,7 @@ final class QemuSnapshot implements Vm.Snapshot {
     private final Thread writer;
     private volatile CompletableFuture<String> migrationEnd;
     private volatile boolean complete;
+    private volatile long streamNanos;
 
     // Guarded by this.
     private boolean begun;
@@ -304,6 +306,7 @@ final class QemuSnapshot implements Vm.Snapshot {
      * waits for a page waits for that thread: where more streams flow than there is room for, each is taken at a pace.
      */
     private void swallow() throws IOException, InterruptedException {
+        long began = System.nanoTime();
         AtomicInteger streams = stage.pool().streams();
         streams.incrementAndGet();
         try {
@@ -317,6 +320,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             }
         } finally {
             streams.decrementAndGet();
+            streamNanos = System.nanoTime() - began;
         }
     }
 
@@ -377,9 +381,8 @@ final class QemuSnapshot implements Vm.Snapshot {
                 }
             }
             image.captured(armed.join(), pages, devices);
-            LOG.infof(
-                    "event=snapshot-written vm=%s checkpoint=%s stream=%d data=%d",
-                    vm.name(), image.checkpoint(), parser.consumed(), pages.dataBytes());
+            reader.join();
+            took(parser.consumed(), pages.dataBytes());
             written.complete(null);
         } catch (ExecutionException e) {
             fail(e.getCause());
@@ -398,6 +401,26 @@ final class QemuSnapshot implements Vm.Snapshot {
             }
             stage.release();
             Native.close(wake);
+        }
+    }
+
+    private void took(long stream, long data) {
+        var took = new VmImage.Capture(streamNanos / 1000, stage.stalledNanos() / 1000, Native.micros() - armed.join());
+        image.took(took);
+        LOG.infof(
+                "event=snapshot-written vm=%s checkpoint=%s stream=%d data=%d stream-micros=%d stalled-micros=%d durable-micros=%d",
+                vm.name(),
+                image.checkpoint(),
+                stream,
+                data,
+                took.streamMicros(),
+                took.stalledMicros(),
+                took.durableMicros());
+        if (took.stalledMicros() > 0) {
+            LOG.warnf(
+                    "event=stage-full vm=%s checkpoint=%s stalled-micros=%d remedy=\"raise holdfast.agent.stage-bytes: a guest"
+                            + " that wrote to a page not taken yet waited for the disk\"",
+                    vm.name(), image.checkpoint(), took.stalledMicros());
         }
     }
 

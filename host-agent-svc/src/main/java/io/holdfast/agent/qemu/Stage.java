@@ -14,6 +14,7 @@ final class Stage {
     // The reader's own.
     private StagePool.Segment current;
     private int room;
+    private long stalledNanos;
 
     // Guarded by this.
     private final Deque<StagePool.Segment> queue = new ArrayDeque<>();
@@ -32,7 +33,7 @@ final class Stage {
      */
     StagePool.Segment room() throws InterruptedException {
         if (current == null) {
-            StagePool.Segment next = pool.take(this::isGivenUp);
+            StagePool.Segment next = pool.take(this::isGivenUp, nanos -> stalledNanos += nanos);
             if (next == null) {
                 return null;
             }
@@ -66,6 +67,11 @@ final class Stage {
             s.filled += bytes;
             notifyAll();
         }
+    }
+
+    /** How long the reader has waited because the pool was empty, nanoseconds; once the reader has ended. */
+    long stalledNanos() {
+        return stalledNanos;
     }
 
     StagePool pool() {

@@ -5,6 +5,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
+import java.util.function.LongConsumer;
 import org.jboss.logging.Logger;
 
 /**
@@ -41,9 +42,11 @@ final class StagePool {
     /**
      * A segment; waits while all are in use, which means that the disk is slower than the stream and the bound is reached.
      *
+     * @param stalled gets the nanoseconds that were waited, if any
      * @return null when given up meanwhile (see {@link #wakeAll})
      */
-    Segment take(BooleanSupplier givenUp) throws InterruptedException {
+    Segment take(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
+        long since = 0;
         synchronized (this) {
             while (true) {
                 if (givenUp.getAsBoolean()) {
@@ -54,10 +57,14 @@ final class StagePool {
                     s = make();
                 }
                 if (s != null) {
+                    if (since != 0) {
+                        stalled.accept(System.nanoTime() - since);
+                    }
                     s.filled = 0;
                     s.taken = 0;
                     return s;
                 }
+                since = since == 0 ? System.nanoTime() : since;
                 wait();
             }
         }

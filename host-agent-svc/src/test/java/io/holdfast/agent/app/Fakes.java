@@ -419,7 +419,7 @@ public final class Fakes {
         public VmImage seal() throws AgentException {
             step("seal " + vm);
             sealed.add(checkpoint + "/" + vm);
-            return new VmImage(vm, 100, 10, List.of());
+            return new VmImage(vm, 100, 10, List.of(), new VmImage.Capture(7, 0, 9));
         }
     }
 }

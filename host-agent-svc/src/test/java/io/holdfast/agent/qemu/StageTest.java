@@ -81,19 +81,9 @@ class StageTest {
     void givenAllMemoryInUseWhenGivenUpThenTheWaitingReaderEnds() throws Exception {
         var pool = new StagePool(0);
         var stage = new Stage(pool);
-        StagePool.Segment a = stage.room();
-        put(stage, a, 1, StagePool.SEGMENT);
-        StagePool.Segment b = stage.room();
-        put(stage, b, 1, StagePool.SEGMENT);
+        fill(stage);
         var waiting = new CompletableFuture<StagePool.Segment>();
-        Thread reader = Thread.ofPlatform().start(() -> {
-            try {
-                waiting.complete(stage.room());
-            } catch (InterruptedException e) {
-                waiting.completeExceptionally(e);
-            }
-        });
-        await().until(() -> reader.getState() == Thread.State.WAITING);
+        Thread reader = waitsForRoom(stage, waiting);
 
         stage.giveUp();
 
@@ -102,6 +92,43 @@ class StageTest {
         reader.join();
         stage.release();
         assertThat(pool.inUse()).isZero();
+    }
+
+    @Test
+    void givenAllMemoryInUseWhenTheWriterGivesSomeBackThenTheTimeOfTheWaitIsKnown() throws Exception {
+        var stage = new Stage(new StagePool(0));
+        fill(stage);
+        assertThat(stage.stalledNanos()).isZero();
+        var waiting = new CompletableFuture<StagePool.Segment>();
+        long before = System.nanoTime();
+        Thread reader = waitsForRoom(stage, waiting);
+
+        assertThat(stage.next().remaining()).isEqualTo(StagePool.SEGMENT);
+        assertThat(stage.next().remaining()).isEqualTo(StagePool.SEGMENT); // gives the first one back
+
+        assertThat(waiting.get(10, TimeUnit.SECONDS)).isNotNull();
+        reader.join();
+        assertThat(stage.stalledNanos()).isBetween(1L, System.nanoTime() - before);
+        stage.release();
+    }
+
+    /** Both segments of the smallest pool. */
+    private static void fill(Stage stage) throws InterruptedException {
+        for (int i = 0; i < 2; i++) {
+            put(stage, stage.room(), 1, StagePool.SEGMENT);
+        }
+    }
+
+    private static Thread waitsForRoom(Stage stage, CompletableFuture<StagePool.Segment> waiting) {
+        Thread reader = Thread.ofPlatform().start(() -> {
+            try {
+                waiting.complete(stage.room());
+            } catch (InterruptedException e) {
+                waiting.completeExceptionally(e);
+            }
+        });
+        await().until(() -> reader.getState() == Thread.State.WAITING);
+        return reader;
     }
 
     @Test

@@ -342,13 +342,22 @@ final class CutBench {
                     cut.hosts().stream().mapToLong(HostCut::lateMicros).max().orElse(0) / 1000.0);
             samples.add("frames in flight", (double) cut.framesInFlight());
             double mib = 0;
+            double stalled = 0;
             for (Events.Seen s : events.seen()) {
                 if (s.data() instanceof Report.Written w
                         && w.header().operation().equals(operation)) {
                     mib += w.images().stream().mapToLong(VmImage::dataBytes).sum() / 1048576.0;
+                    stalled = Math.max(
+                            stalled,
+                            w.images().stream()
+                                            .mapToLong(i -> i.capture().stalledMicros())
+                                            .max()
+                                            .orElse(0)
+                                    / 1000.0);
                 }
             }
             samples.add("data MiB", mib);
+            samples.add("stage full ms", stalled);
             double complete = seconds(operation);
             samples.add("image complete ms", complete * 1000);
             samples.add("capture MiB/s", mib / complete);

@@ -9,11 +9,22 @@ import java.util.List;
  * @param ramBytes size of the VM's RAM
  * @param dataBytes bytes of RAM that are not holes
  * @param files the image's files
+ * @param capture how it was taken; null for an image that was not taken from a running VM
  */
-public record VmImage(String vm, long ramBytes, long dataBytes, List<ImageFile> files) {
+public record VmImage(String vm, long ramBytes, long dataBytes, List<ImageFile> files, Capture capture) {
     public VmImage {
         files = List.copyOf(files);
     }
+
+    /**
+     * How long the image took after the cut, while the VM ran.
+     *
+     * @param streamMicros from the moment that the VM was run until QEMU had given everything, microseconds
+     * @param stalledMicros how much of that the stream stood because the host's stage was full: for so long a guest that wrote to a
+     *     page which was not taken yet waited for the disk
+     * @param durableMicros from the moment that the snapshot was armed until the image was on the disk
+     */
+    public record Capture(long streamMicros, long stalledMicros, long durableMicros) {}
 
     /**
      * One file of an image.
