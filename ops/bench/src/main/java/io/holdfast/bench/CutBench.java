@@ -105,6 +105,7 @@ final class CutBench {
     private final List<String> only;
     private final boolean trace;
     private final Map<String, Samples> results = new LinkedHashMap<>();
+    private final Samples jvm = new Samples();
     private String accelerator = "?";
 
     private CutBench(PrintStream out, Options options) {
@@ -182,6 +183,7 @@ final class CutBench {
         }
 
         void measure() {
+            long began = micros();
             out.printf(
                     "%s: %d VM%s of %s on %d host%s, %s pages%s%s ...%n",
                     c.name(),
@@ -232,6 +234,11 @@ final class CutBench {
                 Damage.deleteTree(folder);
             }
             results.put(c.name(), samples);
+            for (String host : lab.hosts().keySet()) {
+                Safepoints.read(stack.agentSafepoints(host)).stream()
+                        .filter(p -> p.endMicros() > began)
+                        .forEach(p -> jvm.add("all", p.nanos() / 1e6));
+            }
             if (trace) {
                 out.println("trace of the slowest cut:");
                 Figures.trace(slowest, out);
@@ -340,6 +347,7 @@ final class CutBench {
             samples.add(
                     "started late ms",
                     cut.hosts().stream().mapToLong(HostCut::lateMicros).max().orElse(0) / 1000.0);
+            samples.add("JVM stood ms", stood(cut));
             samples.add("frames in flight", (double) cut.framesInFlight());
             double mib = 0;
             double stalled = 0;
@@ -382,6 +390,17 @@ final class CutBench {
             }
             samples.add("guest gap ms", gap);
             samples.add("pause + gap ms", gap + cut.longestPauseMicros() / 1000.0);
+        }
+
+        /** Longest time that an agent's JVM stood while the cut was taken on its host, milliseconds; 0 when none did. */
+        private double stood(CutFigures cut) {
+            return cut.hosts().stream()
+                            .flatMap(h -> Safepoints.read(stack.agentSafepoints(h.host())).stream()
+                                    .filter(p -> p.overlaps(h.startMicros(), h.runningMicros())))
+                            .mapToLong(Safepoints.Pause::nanos)
+                            .max()
+                            .orElse(0)
+                    / 1e6;
         }
 
         /** From the first host's stop to the last host's report that its images are durable, seconds. */
@@ -574,6 +593,9 @@ final class CutBench {
         }
         t.print(out);
         out.println("accelerator " + accelerator);
+        out.printf(
+                "agents' JVMs stood %d times in all, cuts or not: median %.2f ms, 99 of 100 within %.2f ms, longest %.2f ms%n",
+                jvm.of("all").size(), jvm.median("all"), jvm.quantile("all", 0.99), jvm.quantile("all", 1));
         LIMITS.forEach(l -> out.println("- " + l));
         Results.write(out, json, "cut", Map.of("runs", runs, "accelerator", accelerator), LIMITS, results);
     }

@@ -440,7 +440,12 @@ public final class DevStack implements AutoCloseable {
                 "holdfast.agent.boot-roots",
                 String.join(",", config.bootRoots().stream().map(Path::toString).toList()));
         settings.put("holdfast.agent.netns-prefix", config.name() + "-");
-        return service("host-agent-svc", flags("agent-" + host, "-Xmx512m"), settings);
+        return service("host-agent-svc", flags("agent-" + host, "-Xmx512m", safepointLog("agent-" + host)), settings);
+    }
+
+    /** A JVM that stands lengthens a cut: what it stood is kept, 8 MB of it at most. */
+    private String safepointLog(String process) {
+        return "-Xlog:safepoint:file=" + config.safepoints(process) + ":utctime:filecount=1,filesize=4m";
     }
 
     private List<String> storage(String host) {

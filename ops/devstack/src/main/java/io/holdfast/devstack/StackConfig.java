@@ -229,4 +229,9 @@ public record StackConfig(
     public Path log(String process) {
         return home.resolve("logs").resolve(process + ".log");
     }
+
+    /** Where an agent's JVM tells of the times in which it stood. */
+    public Path safepoints(String process) {
+        return home.resolve("logs").resolve(process + ".safepoints");
+    }
 }

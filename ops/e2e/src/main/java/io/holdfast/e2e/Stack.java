@@ -1,5 +1,7 @@
 package io.holdfast.e2e;
 
+import java.nio.file.Path;
+
 /** A stack that this program may use, and break. */
 public interface Stack extends AutoCloseable {
     /** Where everything is. */
@@ -16,6 +18,9 @@ public interface Stack extends AutoCloseable {
 
     /** Lets a process run on that {@link #freeze} has stopped. */
     void thaw(String process);
+
+    /** Log of the times in which the JVM of a host's agent stood. */
+    Path agentSafepoints(String host);
 
     /** Takes down what was started here; nothing when the stack was up before. */
     @Override

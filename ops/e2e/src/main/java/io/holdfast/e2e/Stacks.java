@@ -157,6 +157,11 @@ public final class Stacks {
         }
 
         @Override
+        public Path agentSafepoints(String host) {
+            return stack.config().safepoints("agent-" + host);
+        }
+
+        @Override
         public synchronized void close() {
             if (mine && !closed) {
                 closed = true;
