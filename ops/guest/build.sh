@@ -81,7 +81,7 @@ install -m 755 "$busybox" "$root/bin/busybox"
 tree=$(find "$work/x" -type d -path '*/lib/modules/*' -name kernel | head -1)
 [ -n "$tree" ] || fail "no kernel modules in the packages"
 n=10
-for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk; do
+for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk llc stp garp mrp 8021q; do
   file=$(find "$tree" -name "$m.ko" -o -name "$m.ko.xz" -o -name "$m.ko.zst" -o -name "$m.ko.gz" | head -1)
   to=$root/modules/$n-$m.ko
   case $file in
@@ -95,9 +95,9 @@ for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_p
 done
 
 (cd "$here/src" && gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -static -s -Wl,--build-id=none \
-  -ffile-prefix-map="$here"=. -o "$root/bin/holdfast-guest" main.c common.c ring.c udpseq.c clock.c touch.c) \
+  -ffile-prefix-map="$here"=. -o "$root/bin/holdfast-guest" main.c common.c sequence.c ring.c udpseq.c bulk.c ether.c drops.c clock.c touch.c) \
   || fail "the C programs do not compile (is libc6-dev installed?)"
-for name in ring udpseq clock touch; do ln -s holdfast-guest "$root/bin/$name"; done
+for name in ring udpseq bulk ether drops clock touch; do ln -s holdfast-guest "$root/bin/$name"; done
 install -m 755 "$here/init" "$root/init"
 # A firmware image: 64 KiB that end at 4 GiB, entered at their last 16 bytes.
 gcc -c -m32 -Wa,--fatal-warnings -o "$work/count.o" "$here/src/count.S" \

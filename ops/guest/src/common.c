@@ -1,6 +1,9 @@
 #include "guest.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +37,59 @@ void sleep_until(uint64_t ns) {
   struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
   }
+}
+
+void keep_pace(uint64_t *due, uint64_t gap) {
+  uint64_t now = now_ns();
+  *due += gap;
+  if (*due + 100 * gap < now) *due = now; /* starved: keep the rate, no burst */
+  sleep_until(*due);
+}
+
+void put64(uint8_t *p, uint64_t v) {
+  for (int i = 0; i < 8; i++) p[i] = (uint8_t)(v >> 8 * i);
+}
+
+uint64_t get64(const uint8_t *p) {
+  uint64_t v = 0;
+  for (int i = 0; i < 8; i++) v |= (uint64_t)p[i] << 8 * i;
+  return v;
+}
+
+uint64_t pattern(uint64_t seed, uint64_t i) {
+  uint64_t x = (seed * 0x9e3779b97f4a7c15u) ^ (i * 0xbf58476d1ce4e5b9u);
+  x ^= x >> 29;
+  return x * 0x94d049bb133111ebu;
+}
+
+struct place place(const char *address, long port) {
+  struct place p = {.at.ss_family = AF_INET, .length = sizeof(struct sockaddr_in)};
+  struct sockaddr_in *four = (struct sockaddr_in *)&p.at;
+  struct sockaddr_in6 *six = (struct sockaddr_in6 *)&p.at;
+  char text[128];
+  snprintf(text, sizeof text, "%s", address);
+  char *device = strchr(text, '%');
+  if (device) {
+    *device++ = 0;
+    while (!(p.device = if_nametoindex(device))) sleep_until(now_ns() + 100000000u);
+  }
+  if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
+    four->sin_port = htons((uint16_t)port);
+  } else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons((uint16_t)port);
+    six->sin6_scope_id = p.device;
+    p.length = sizeof *six;
+  } else {
+    say("USAGE '%s' is no IPv4 or IPv6 address", address);
+    exit(2);
+  }
+  return p;
+}
+
+void large_buffer(int s) {
+  int big = 8 << 20;
+  setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof big);
 }
 
 long number(const char *what, const char *text, long low, long high) {

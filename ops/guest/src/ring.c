@@ -33,10 +33,6 @@ _Noreturn static void broken(const char *why, uint64_t count) {
   exit(1);
 }
 
-static void put64(uint8_t *p, uint64_t v) {
-  for (int i = 0; i < 8; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-
 /* hash = SHA-256(hash | count) */
 static void step(uint8_t hash[32], uint64_t count) {
   uint8_t in[40];

@@ -7,10 +7,14 @@ import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine;
 import io.holdfast.agent.domain.Frame;
 import io.holdfast.agent.domain.NetworkPlan;
+import io.holdfast.agent.domain.NetworkPlan.NicPlan;
+import io.holdfast.agent.domain.NetworkPlan.Peer;
+import io.holdfast.agent.domain.NetworkPlan.SegmentPlan;
 import io.holdfast.agent.domain.NicId;
 import io.holdfast.agent.nat.Native;
 import io.holdfast.agent.net.HostNetwork;
 import io.holdfast.agent.net.TestHosts;
+import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import java.nio.ByteBuffer;
 import java.security.SecureRandom;
@@ -212,6 +216,135 @@ class CutIT {
             assertThat(result.figures().vms().getFirst().pauseMicros()).isPositive();
         }
         awaitTraffic();
+    }
+
+    /** A network with those segments on one of the hosts, a NIC of the VM on each. */
+    private HostNetwork network(String instance, int host, int vni, boolean shared, String vm, String... segments)
+            throws Exception {
+        var parts = new ArrayList<SegmentPlan>();
+        var nics = new ArrayList<NicPlan>();
+        for (String s : segments) {
+            var peers = shared ? List.of(new Peer(TestHosts.host(1 - host), underlay(1 - host))) : List.<Peer>of();
+            parts.add(new SegmentPlan(s, 1450, vni + parts.size(), peers));
+            nics.add(new NicPlan(new NicId(vm, nics.size()), s, "52:54:00:00:00:0" + nics.size()));
+        }
+        return hosts.build(host, new NetworkPlan(instance, TestHosts.host(host), underlay(host), parts, nics));
+    }
+
+    private static String underlay(int host) {
+        return "10.98.0." + (host + 1);
+    }
+
+    /** Cuts on two hosts side by side, the second one beginning later by so much; their figures. */
+    private List<CutFigures.HostCut> both(CutEngine.Prepared first, CutEngine.Prepared second, long laterMicros)
+            throws Exception {
+        try (var pool = Executors.newFixedThreadPool(2)) {
+            long start = Native.micros() + LEAD_MICROS;
+            var one = pool.submit(() -> first.cut(start));
+            var two = pool.submit(() -> second.cut(start + laterMicros));
+            return List.of(one.get().figures(), two.get().figures());
+        }
+    }
+
+    private static List<CutFigures.TraceStep> steps(CutFigures.HostCut cut, CutFigures.Step step) {
+        return cut.trace().stream().filter(t -> t.step() == step).toList();
+    }
+
+    @Test
+    void hostsWithoutACommonSegmentDoNotWaitForEachOther() throws Exception {
+        // Given: one instance, its hosts on a segment each
+        var red = network("apart", 0, 7010, false, "a", "red");
+        var blue = network("apart", 1, 7020, false, "b", "blue");
+        byte[] nonce = nonce();
+        try (var cutA = prepare(red, a, nonce, 2000);
+                var cutB = prepare(blue, b, nonce, 2000)) {
+            // When: the second is cut when the first must long have ended
+            var figures = both(cutA, cutB, 700_000);
+            // Then
+            assertThat(figures.get(0).runningMicros())
+                    .isLessThan(figures.get(1).gatesClosedMicros());
+            for (var h : figures) {
+                assertThat(steps(h, CutFigures.Step.captured_heard))
+                        .allSatisfy(t -> assertThat(t.peer()).isEqualTo(h.host()))
+                        .hasSize(1);
+            }
+        }
+        awaitTraffic();
+    }
+
+    @Test
+    void singleHostNeedsNoPeerAndSaysOneCookieOnEachSegment() throws Exception {
+        // Given: one host, a VM on two segments
+        var alone = network("single", 0, 7030, false, "a", "red", "blue");
+        try (var cut = prepare(alone, a, nonce(), 2000)) {
+            // When
+            var result = cut.cut(Native.micros() + LEAD_MICROS);
+            // Then: each NIC got as many cookies as the other, at least one of each kind
+            var nics = result.figures().vms().getFirst().nics();
+            assertThat(nics).extracting(CutFigures.NicLedger::segment).containsExactly("red", "blue");
+            assertThat(nics.get(0).cookies()).isGreaterThanOrEqualTo(2).isEqualTo(nics.get(1)
+                    .cookies());
+            assertThat(steps(result.figures(), CutFigures.Step.stopped_heard)).hasSize(2);
+        }
+        awaitTraffic();
+    }
+
+    @Test
+    void vmWithoutNicsIsCutWithTheOthersOfItsHost() throws Exception {
+        // Given: a third VM, without a NIC, beside b
+        byte[] nonce = nonce();
+        var none = new FakeVm("none");
+        try (var cutA = prepare(netA, a, nonce, 3000);
+                var cutB = engine.prepare(
+                        netB,
+                        List.of(new CutEngine.Participant(b, b), new CutEngine.Participant(none, none)),
+                        nonce,
+                        Duration.ofSeconds(3))) {
+            // When
+            var figures = both(cutA, cutB, 0);
+            // Then: it runs again not before the other host has captured
+            var cut = figures.get(1).vms().get(1);
+            assertThat(cut.vm()).isEqualTo("none");
+            assertThat(cut.nics()).isEmpty();
+            assertThat(cut.runMicros()).isGreaterThanOrEqualTo(figures.get(0).armedMicros());
+        } finally {
+            none.shutDown();
+        }
+        awaitTraffic();
+        assertThat(a.trouble).isNull();
+        assertThat(b.trouble).isNull();
+    }
+
+    @Test
+    void cookiesAreSaidAgainUntilTheyAreAnsweredAndReachNoGuest() throws Exception {
+        // Given
+        byte[] nonce = nonce();
+        try (var cutA = prepare(netA, a, nonce, 3000);
+                var cutB = prepare(netB, b, nonce, 3000)) {
+            // When: the second host closes its gates long after the first has said stopped
+            var figures = both(cutA, cutB, 100_000);
+            // Then: it hears a repeat; the first ones went to its open gate, which dropped and counted them
+            var first = figures.get(0);
+            var second = figures.get(1);
+            assertThat(steps(first, CutFigures.Step.stopped_said).getFirst().micros())
+                    .isLessThan(second.gatesClosedMicros());
+            assertThat(steps(second, CutFigures.Step.stopped_heard))
+                    .extracting(CutFigures.TraceStep::peer)
+                    .contains(first.host());
+            assertThat(second.vms().getFirst().nics().getFirst().cookies())
+                    .as("one every 5 ms for 100 ms")
+                    .isGreaterThan(8);
+        }
+        // and cookies of another cut are not taken for ours
+        try (var cutA = prepare(netA, a, nonce(), 400);
+                var cutB = prepare(netB, b, nonce(), 400)) {
+            assertThatThrownBy(() -> both(cutA, cutB, 0))
+                    .hasRootCauseInstanceOf(AgentException.class)
+                    .hasStackTraceContaining("no cookie stopped");
+        }
+        awaitTraffic();
+        assertThat(a.trouble).isNull();
+        assertThat(b.trouble).isNull();
     }
 
     private static final class BrokenSnapshot implements io.holdfast.agent.domain.Vm.Snapshot {

@@ -43,6 +43,11 @@ final class FakeVm implements Vm, Vm.Snapshot, AutoCloseable {
         receiver.start();
     }
 
+    /** One without a NIC. */
+    FakeVm(String name) {
+        this(name, -1, 0, 0);
+    }
+
     private void standStill() {
         synchronized (lock) {
             if (stopped) {
@@ -65,6 +70,10 @@ final class FakeVm implements Vm, Vm.Snapshot, AutoCloseable {
         try {
             while (!end) {
                 standStill();
+                if (tap < 0) {
+                    LockSupport.parkNanos(1_000_000);
+                    continue;
+                }
                 long number = next;
                 TestHosts.write(tap, TestHosts.frame(peer, me, 0x1234, number));
                 next = number + 1;
@@ -79,6 +88,10 @@ final class FakeVm implements Vm, Vm.Snapshot, AutoCloseable {
         var b = ByteBuffer.allocateDirect(70_000);
         while (!end) {
             standStill();
+            if (tap < 0) {
+                LockSupport.parkNanos(1_000_000);
+                continue;
+            }
             long n = Native.lib().hf_read(tap, b, 70_000, 1);
             if (n == -Errno.ETIMEDOUT) {
                 continue;

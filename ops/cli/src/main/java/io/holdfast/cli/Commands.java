@@ -1,6 +1,7 @@
 package io.holdfast.cli;
 
 import io.holdfast.schemas.event.ArchiveFigures;
+import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.Heartbeat;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.spec.NetworkSpec;
@@ -24,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.function.BiConsumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine.Command;
@@ -248,17 +250,18 @@ final class Commands {
                     c.label() == null ? "" : " (" + c.label() + ")",
                     Text.time(c.takenAt()));
             out.printf("manifest %s sha256 %s%n%n", c.manifestKey(), c.manifestSha256());
-            Figures.vms(c.manifest().cut(), out);
-            out.println();
-            Figures.nics(c.manifest().cut(), out);
-            out.println();
-            Figures.hosts(c.manifest().cut(), out);
-            out.println();
+            CutFigures cut = c.manifest().cut();
+            List<BiConsumer<CutFigures, PrintStream>> tables =
+                    List.of(Figures::vms, Figures::times, Figures::nics, Figures::hosts, Figures::cookies);
+            tables.forEach(t -> {
+                t.accept(cut, out);
+                out.println();
+            });
             if (trace) {
-                Figures.trace(c.manifest().cut(), out);
+                Figures.trace(cut, out);
                 out.println();
             }
-            Table t = new Table("VM", "MEMORY", "MACHINE", "CPU", "ACCELERATOR", "HUGE PAGES", "QEMU", "MANIFEST");
+            Table t = new Table("VM", "MEMORY", "MACHINE", "CPU", "ACCELERATOR", "HUGE PAGES", "QEMU");
             c.manifest().machines().forEach(m -> {
                 var vm = c.manifest().layout().spec().vm(m.vm());
                 t.row(
@@ -268,14 +271,13 @@ final class Commands {
                         vm.cpu(),
                         m.accelerator(),
                         m.hugepages() ? "yes" : "no",
-                        m.qemu(),
-                        c.manifest().vms().stream()
-                                .filter(a -> a.vm().equals(m.vm()))
-                                .map(a -> a.manifestKey())
-                                .findFirst()
-                                .orElse(null));
+                        m.qemu());
             });
             t.print(out);
+            out.println();
+            Table digests = new Table("VM", "MANIFEST", "SHA-256");
+            c.manifest().vms().forEach(a -> digests.row(a.vm(), a.manifestKey(), a.manifestSha256()));
+            digests.print(out);
             if (c.operation() != null) {
                 main.api().operation(c.operation()).ifPresent(o -> archive(o, out));
             }

@@ -2,8 +2,12 @@ package io.holdfast.cli;
 
 import io.holdfast.schemas.event.CutFigures;
 import java.io.PrintStream;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /** Tables of what a cut took and saw. */
 public final class Figures {
@@ -55,6 +59,51 @@ public final class Figures {
                         n.dropped(),
                         n.cookies()))));
         t.print(out);
+    }
+
+    /** A VM each: when it stopped, was saved and ran again. */
+    public static void times(CutFigures cut, PrintStream out) {
+        Table t = new Table("VM", "HOST", "STOPPED", "ARMED", "RUNNING");
+        long first = firstStop(cut);
+        cut.hosts()
+                .forEach(h -> h.vms()
+                        .forEach(v -> t.row(
+                                v.vm(),
+                                h.host(),
+                                Text.micros(v.stopMicros() - first),
+                                Text.micros(v.armedMicros() - first),
+                                Text.micros(v.runMicros() - first))));
+        t.print(out);
+        out.printf(
+                "times are since the first VM stopped, %s, by the hosts' clocks%n",
+                Instant.EPOCH.plus(first, ChronoUnit.MICROS));
+    }
+
+    /** A segment, host that heard and host that said each: when the first cookies had come to every NIC. */
+    public static void cookies(CutFigures cut, PrintStream out) {
+        Table t = new Table("SEGMENT", "TO HOST", "FROM HOST", "STOPPED", "CAPTURED");
+        for (CutFigures.HostCut h : cut.hosts()) {
+            Map<List<String>, Long> stopped = heard(h, CutFigures.Step.stopped_heard);
+            Map<List<String>, Long> captured = heard(h, CutFigures.Step.captured_heard);
+            captured.keySet().forEach(k -> stopped.putIfAbsent(k, captured.get(k))); // captured counts as stopped too
+            stopped.forEach((k, at) -> t.row(
+                    k.get(0),
+                    h.host(),
+                    k.get(1),
+                    Text.micros(at - h.gatesClosedMicros()),
+                    captured.containsKey(k) ? Text.micros(captured.get(k) - h.gatesClosedMicros()) : null));
+        }
+        t.print(out);
+        out.println("times at which cookies had come to every NIC are since the hearing host's gates closed");
+    }
+
+    /** Segment and peer to the time of the last such step: then it had come everywhere. */
+    private static Map<List<String>, Long> heard(CutFigures.HostCut h, CutFigures.Step step) {
+        Map<List<String>, Long> heard = new LinkedHashMap<>();
+        h.trace().stream()
+                .filter(s -> s.step() == step)
+                .forEach(s -> heard.merge(List.of(s.segment(), s.peer()), s.micros(), Math::max));
+        return heard;
     }
 
     /** A host each: how long the steps of the cut took. */

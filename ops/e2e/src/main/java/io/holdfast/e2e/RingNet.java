@@ -70,24 +70,39 @@ public final class RingNet {
             if (extra != null) {
                 run.add(extra);
             }
-            specs.add(new VmSpec(
+            specs.add(vm(
                     names.get(i),
-                    1,
+                    guest,
                     memory,
-                    Hugepages.off,
-                    "qemu64",
-                    "q35",
-                    Accelerator.auto,
-                    null,
-                    guest.resolve("vmlinuz").toString(),
-                    guest.resolve("initrd.gz").toString(),
-                    BOOT + " hf.nic0=" + ip(0, i) + "/24 hf.nic1=" + ip(1, i) + "/24 hf.run=" + String.join("+", run),
-                    List.of(),
-                    SEGMENTS.stream().map(s -> new NicSpec(s, null)).toList(),
-                    true));
+                    "hf.nic0=" + ip(0, i) + "/24 hf.nic1=" + ip(1, i) + "/24 hf.run=" + String.join("+", run),
+                    SEGMENTS));
         }
         return new NetworkSpec(
                 name, SEGMENTS.stream().map(s -> new SegmentSpec(s, null)).toList(), specs, placement);
+    }
+
+    /**
+     * A VM that boots the guest.
+     *
+     * @param words of the kernel command line, see ops/guest/README.md
+     * @param segments one NIC on each
+     */
+    static VmSpec vm(String name, Path guest, String memory, String words, List<String> segments) {
+        return new VmSpec(
+                name,
+                1,
+                memory,
+                Hugepages.off,
+                "qemu64",
+                "q35",
+                Accelerator.auto,
+                null,
+                guest.resolve("vmlinuz").toString(),
+                guest.resolve("initrd.gz").toString(),
+                BOOT + " " + words,
+                List.of(),
+                segments.stream().map(s -> new NicSpec(s, null)).toList(),
+                true);
     }
 
     private static String ip(int segment, int vm) {

@@ -35,7 +35,7 @@ public final class RingWatch {
      * from the first line of a console that is empty now.
      *
      * @param laps more laps than now at every VM
-     * @param datagrams more datagrams than now at every VM
+     * @param datagrams more datagrams than now at every VM, of each stream that comes there; bulk streams go on by a line
      * @throws IllegalStateException when a guest reports a fault, a hash is not the chain's, or nothing goes on for so long
      */
     public Map<String, Console> awaitProgress(String instance, int laps, int datagrams, Duration limit) {
@@ -53,17 +53,39 @@ public final class RingWatch {
             now.forEach((vm, c) -> {
                 Console b = before.get(vm);
                 long wantedCount = (b.ring().isEmpty() ? firstCount(c) : count(b)) + (long) laps * vms;
-                long wantedGot = (b.received().isEmpty() ? firstGot(c) : got(b)) + datagrams;
                 if (laps > 0 && count(c) < wantedCount) {
                     behind.add(vm + ": ring at " + count(c) + ", not yet at " + wantedCount);
                 }
-                if (datagrams > 0 && got(c) < wantedGot) {
-                    behind.add(vm + ": " + got(c) + " datagrams, not yet " + wantedGot);
+                if (datagrams > 0) {
+                    behind.addAll(behind(vm, b, c, datagrams));
                 }
             });
             return behind.isEmpty();
         });
         return now;
+    }
+
+    private static List<String> behind(String vm, Console before, Console now, int datagrams) {
+        List<String> behind = new ArrayList<>();
+        if (now.received().isEmpty()) {
+            behind.add(vm + ": no datagrams yet");
+        }
+        Map<Integer, Console.Received> from = now.firstByPort();
+        from.putAll(before.lastByPort());
+        now.lastByPort().forEach((port, r) -> {
+            long wanted = from.get(port).got() + datagrams;
+            if (r.got() < wanted) {
+                behind.add(vm + ": " + r.got() + " datagrams of port " + port + ", not yet " + wanted);
+            }
+        });
+        Map<Integer, Long> bytes = now.firstBulk();
+        bytes.putAll(before.lastBulk());
+        now.lastBulk().forEach((port, got) -> {
+            if (got <= bytes.get(port)) {
+                behind.add(vm + ": the bulk stream of port " + port + " stays at " + got);
+            }
+        });
+        return behind;
     }
 
     /**
@@ -85,7 +107,7 @@ public final class RingWatch {
                 }
                 last = r.count();
             }
-            c.lastReceived().filter(r -> !r.clean()).ifPresent(r -> faults.add(vm + ": " + r));
+            c.lastByPort().values().stream().filter(r -> !r.clean()).forEach(r -> faults.add(vm + ": " + r));
         });
         return faults;
     }
@@ -107,19 +129,23 @@ public final class RingWatch {
             // The consoles after the checkpoint lag by at most one line; the first line of the restart by half a
             // second.
             long high = count(after.get(vm)) + 200L * vms;
-            long first = c.firstRing().map(Console.Ring::count).orElse(-1L);
-            if (first < low || first > high) {
-                faults.add(vm + ": the restarted ring begins at " + first + ", the checkpoint was between " + low
+            long ring = c.firstRing().map(Console.Ring::count).orElse(-1L);
+            if (ring < low || ring > high) {
+                faults.add(vm + ": the restarted ring begins at " + ring + ", the checkpoint was between " + low
                         + " and " + high);
             }
-            if (!c.received().isEmpty()
-                    && c.received().get(0).last()
-                            < before.get(vm)
-                                    .lastReceived()
-                                    .map(Console.Received::last)
-                                    .orElse(0L)) {
-                faults.add(vm + ": the restarted datagrams begin before the checkpoint");
-            }
+            Map<Integer, Console.Received> first = c.firstByPort();
+            before.get(vm).lastByPort().forEach((port, r) -> {
+                if (first.containsKey(port) && first.get(port).last() < r.last()) {
+                    faults.add(vm + ": the restarted datagrams of port " + port + " begin before the checkpoint");
+                }
+            });
+            Map<Integer, Long> bytes = c.firstBulk();
+            before.get(vm).lastBulk().forEach((port, got) -> {
+                if (bytes.containsKey(port) && bytes.get(port) < got) {
+                    faults.add(vm + ": the restarted bulk stream of port " + port + " begins before the checkpoint");
+                }
+            });
         });
         return faults;
     }
@@ -130,13 +156,5 @@ public final class RingWatch {
 
     private static long firstCount(Console c) {
         return c.firstRing().map(Console.Ring::count).orElse(0L);
-    }
-
-    private static long firstGot(Console c) {
-        return c.received().isEmpty() ? 0 : c.received().get(0).got();
-    }
-
-    private static long got(Console c) {
-        return c == null ? 0 : c.lastReceived().map(Console.Received::got).orElse(0L);
     }
 }

@@ -35,11 +35,14 @@ class ConsoleTest {
                 GAP port=9002 at=4 missing=1
                 HF-EXIT ring status=1
                 MEMORY BROKEN page=1 generation=2
+                BULK BROKEN wrong-bytes port=9100 at=65536 errno=0
+                WRONG port=88 number=4 bytes=96
+                COOKIE SEEN device=eth0 count=1 bytes=96
                 """;
         // When
         Console c = Console.parse(log);
         // Then
-        assertThat(c.faults()).hasSize(4);
+        assertThat(c.faults()).hasSize(7);
     }
 
     @Test
@@ -69,6 +72,25 @@ class ConsoleTest {
                 .hasSize(1);
         assertThat(watch.faults(Map.of("a", Console.parse(CLEAN.replace("reordered=0", "reordered=1")))))
                 .hasSize(1);
+    }
+
+    @Test
+    void everyStreamIsLookedAtByItself() {
+        // Given: one stream of two has lost something, and its line is not the last
+        String log = CLEAN.replace("lost=0", "lost=1").replace("9002", "9003") + CLEAN;
+        RingWatch watch = new RingWatch(null, null);
+        // When, Then
+        assertThat(Console.parse(log).lastByPort()).containsOnlyKeys(9002, 9003);
+        assertThat(watch.faults(Map.of("a", Console.parse(log)))).hasSize(1);
+        // and a restart that goes back behind what one stream had got is a fault
+        String ring = "RING count=1 hash=c698ef9c86dae475 ok\n";
+        Map<String, Console> before = Map.of("a", Console.parse(ring + CLEAN + "BULK got=131072 ok port=9100\n"));
+        Map<String, Console> good = Map.of("a", Console.parse(ring + CLEAN + "BULK got=131072 ok port=9100\n"));
+        assertThat(watch.restartFaults(before, before, good)).isEmpty();
+        Map<String, Console> back = Map.of(
+                "a",
+                Console.parse(ring + CLEAN.replace("last=9", "last=8") + "BULK got=65536 ok port=9100\n" + CLEAN));
+        assertThat(watch.restartFaults(before, before, back)).hasSize(2);
     }
 
     @Test
