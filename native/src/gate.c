@@ -258,10 +258,10 @@ static int is_cookie(const struct hf_gate *gate, const unsigned char *f, size_t 
 	       GET(nonce_set) && memcmp(f + 26, gate->nonce, 16) == 0;
 }
 
-int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long patience_us, uint64_t result[4])
+int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long patience_us, uint64_t result[5])
 {
 	unsigned char frame[12 + 65536 + 64];
-	memset(result, 0, 4 * sizeof *result);
+	memset(result, 0, 5 * sizeof *result);
 	for (int i = 0; i < max; i++) {
 		ssize_t n;
 		do
@@ -279,6 +279,10 @@ int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long pa
 			long r = hf_inject(out_fd, frame, (size_t)n);
 			if (r >= 0)
 				break;
+			if (r == -EMSGSIZE) { /* larger than its segment allows: no use in trying again */
+				result[4]++;
+				break;
+			}
 			if (r != -ENOBUFS && r != -EAGAIN)
 				return (int)r;
 			result[2]++;

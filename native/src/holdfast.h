@@ -130,9 +130,10 @@ HF_API int hf_gate_read(const struct hf_gate *gate, uint64_t out[9]);
 /*
  * Reads at most max frames from the hold TAP and gives each to the injection socket, cookies (of gate's nonce) excepted.
  * While the TAP's ring is full it tries again for up to patience_us, then the frame is lost. result: data frames
- * read, cookies read, sends refused at a full ring, frames lost of these.
+ * read, cookies read, sends refused at a full ring, frames lost of these, frames too large for the TAP's MTU (lost, and
+ * not counted by the program nor by the TAP).
  */
-HF_API int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long patience_us, uint64_t result[4]);
+HF_API int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long patience_us, uint64_t result[5]);
 
 /* -- files ------------------------------------------------------------------------------------------------- */
 HF_API int hf_reflink(int from, int to);         /* FICLONE: -EOPNOTSUPP, -EXDEV, -EINVAL where it cannot be */

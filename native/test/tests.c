@@ -199,7 +199,7 @@ static void gate(void)
 	unsigned char nonce[2][16], f[12 + 60], b[70000];
 	memset(nonce[0], 7, 16);
 	memset(nonce[1], 8, 16);
-	uint64_t n[9], before[2], after[2], gave[4];
+	uint64_t n[9], before[2], after[2], gave[5];
 	hf_link_counters(rtnl, ti, before);
 
 	make_frame(f, 0x1234, "a", 1);

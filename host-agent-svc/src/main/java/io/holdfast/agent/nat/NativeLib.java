@@ -129,7 +129,7 @@ public interface NativeLib {
 
     int hf_gate_read(long address, @Out long[] nine);
 
-    int hf_gate_give(long address, int holdFd, int outFd, int max, long patienceMicros, @Out long[] four);
+    int hf_gate_give(long address, int holdFd, int outFd, int max, long patienceMicros, @Out long[] five);
 
     int hf_reflink(int from, int to);
 

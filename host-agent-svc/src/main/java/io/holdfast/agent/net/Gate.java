@@ -52,7 +52,7 @@ public final class Gate {
     private final Pointer buffer = Memory.allocateDirect(Runtime.getSystemRuntime(), ROOM);
     private final long[] counters = new long[9];
     private final long[] links = new long[2];
-    private final long[] gave = new long[4];
+    private final long[] gave = new long[5];
 
     private long txBase;
     private long dropBase;
@@ -72,6 +72,9 @@ public final class Gate {
     private long salvaged;
 
     private long salvagedGiven;
+    /** Frames larger than the TAP's MTU, dropped instead of given back: no other counter has them. */
+    private long oversized;
+
     private long asleepAt = -1;
     /** The TAP's ring stayed full in this opening: the guest takes nothing, nothing more is waited for. */
     private boolean stuck;
@@ -188,17 +191,27 @@ public final class Gate {
      */
     public boolean delivered() throws NativeException {
         long left = outstanding();
-        if (left > 0) {
+        if (waits(left)) {
             return asleepAt >= 0 && links[0] == asleepAt;
         }
-        if (left < 0 && !readable()) {
-            // A frame with segmentation offload for a guest that takes none was cut up behind the gate: more came out
-            // than
-            // went in. The ring is empty: begin anew from here.
+        beginAnew(left);
+        return true;
+    }
+
+    /** Whether something is not read yet. The count alone does not tell when frames were cut up before: see {@link #beginAnew}. */
+    private boolean waits(long left) throws NativeException {
+        return left > 0 || readable();
+    }
+
+    /**
+     * Given that the ring is empty. A frame with segmentation offload for a guest that takes none is cut up behind the gate: more comes out
+     * than went in. Count from here.
+     */
+    private void beginAnew(long left) {
+        if (left < 0) {
             LOG.debugf("gate=%s surplus=%d", name, -left);
             txBase -= left;
         }
-        return left == 0 || !readable();
     }
 
     private boolean readable() throws NativeException {
@@ -215,7 +228,7 @@ public final class Gate {
         long until = System.nanoTime() + patienceMicros * 1000;
         long left = outstanding();
         long before = links[0];
-        while (left > 0 && links[0] == before) {
+        while (waits(left) && links[0] == before) {
             if (System.nanoTime() > until) {
                 asleepAt = before;
                 LOG.infof("gate=%s waiting=%d the guest takes no frames", name, left);
@@ -255,6 +268,7 @@ public final class Gate {
         }
         salvaged += frames.size();
         asleepAt = -1;
+        beginAnew(outstanding());
         return frames;
     }
 
@@ -313,7 +327,7 @@ public final class Gate {
         long entered = counters[2] - counters[3] + restored;
         long lost = Math.max(holdLost, overflow() == 0 ? 0 : counters[5] - dataTaken);
         long held = counters[5] - (given - holdLost) - lost + salvaged - salvagedGiven;
-        return new Ledger(entered, tx, held, dropped + lost, counters[6]);
+        return new Ledger(entered, tx, held, dropped + lost + oversized, counters[6]);
     }
 
     /** Frames of an image, for a gate that is closed: in front of everything it holds. */
@@ -413,6 +427,7 @@ public final class Gate {
         given += gave[0];
         cookiesTaken += gave[1];
         retries += gave[2] - gave[3];
+        oversized += gave[4];
         stuck |= gave[3] > 0;
         return gave[0] + gave[1] < max;
     }
@@ -422,6 +437,10 @@ public final class Gate {
         for (; ; ) {
             long r = lib.hf_inject(out, data, data.length);
             if (r >= 0) {
+                return;
+            }
+            if (r == -Errno.EMSGSIZE) {
+                oversized++;
                 return;
             }
             if (r != -Errno.ENOBUFS && r != -Errno.EAGAIN) {

@@ -41,6 +41,9 @@ public final class IpFabric implements NetworkFabric {
     /** Without UDP segmentation, for a kernel before 6.2. */
     private static final int TCP_OFFLOADS = 0x1 | 0x2 | 0x4 | 0x8;
 
+    /** Two 802.1Q tags: what the bridge lets through must fit when it is given back by a packet socket, which counts otherwise. */
+    private static final int TAGS = 8;
+
     private static final int TAP_QUEUE = 4000;
     private static final int HOLD_QUEUE = 10000;
     private static final long ADOPT_PATIENCE_MICROS = 200_000;
@@ -172,7 +175,7 @@ public final class IpFabric implements NetworkFabric {
                 int mtu = plan.segments().get(segment).mtu();
                 taps.add(new int[] {tap(netns, "t" + i, -1), -1});
                 taps.get(i)[1] = hold(netns, "h" + i);
-                in.add("link set t" + i + " mtu " + mtu + " txqueuelen " + TAP_QUEUE + "");
+                in.add("link set t" + i + " mtu " + (mtu + TAGS) + " txqueuelen " + TAP_QUEUE);
                 in.add("link set h" + i + " mtu " + mtu + " txqueuelen " + HOLD_QUEUE + " up");
                 in.add("link set t" + i + " master br" + segment);
                 // No queueing discipline: frames go straight to the ring, in order, and every drop is counted there.
@@ -290,7 +293,7 @@ public final class IpFabric implements NetworkFabric {
                     taps.add(new int[] {tap(netns, "t" + i, -1), -1});
                     int segment = segment(plan, nic);
                     in.add("link set t" + i + " mtu "
-                            + plan.segments().get(segment).mtu() + " txqueuelen " + TAP_QUEUE
+                            + (plan.segments().get(segment).mtu() + TAGS) + " txqueuelen " + TAP_QUEUE
                             + " master br" + segment + " up");
                     queues.add("qdisc replace dev t" + i + " root noqueue");
                 } else {

@@ -261,8 +261,7 @@ class CutIT {
             // When: the second is cut when the first must long have ended
             var figures = both(cutA, cutB, 700_000);
             // Then
-            assertThat(figures.get(0).runningMicros())
-                    .isLessThan(figures.get(1).gatesClosedMicros());
+            assertThat(figures.get(0).runningMicros()).isLessThan(figures.get(1).gatesClosedMicros());
             for (var h : figures) {
                 assertThat(steps(h, CutFigures.Step.captured_heard))
                         .allSatisfy(t -> assertThat(t.peer()).isEqualTo(h.host()))
@@ -279,11 +278,10 @@ class CutIT {
         try (var cut = prepare(alone, a, nonce(), 2000)) {
             // When
             var result = cut.cut(Native.micros() + LEAD_MICROS);
-            // Then: each NIC got as many cookies as the other, at least one of each kind
+            // Then: each NIC had got as many cookies as the other when its ledger was closed, before captured is said
             var nics = result.figures().vms().getFirst().nics();
             assertThat(nics).extracting(CutFigures.NicLedger::segment).containsExactly("red", "blue");
-            assertThat(nics.get(0).cookies()).isGreaterThanOrEqualTo(2).isEqualTo(nics.get(1)
-                    .cookies());
+            assertThat(nics.get(0).cookies()).isPositive().isEqualTo(nics.get(1).cookies());
             assertThat(steps(result.figures(), CutFigures.Step.stopped_heard)).hasSize(2);
         }
         awaitTraffic();
@@ -319,21 +317,22 @@ class CutIT {
     void cookiesAreSaidAgainUntilTheyAreAnsweredAndReachNoGuest() throws Exception {
         // Given
         byte[] nonce = nonce();
-        try (var cutA = prepare(netA, a, nonce, 3000);
-                var cutB = prepare(netB, b, nonce, 3000)) {
-            // When: the second host closes its gates long after the first has said stopped
-            var figures = both(cutA, cutB, 100_000);
-            // Then: it hears a repeat; the first ones went to its open gate, which dropped and counted them
-            var first = figures.get(0);
-            var second = figures.get(1);
-            assertThat(steps(first, CutFigures.Step.stopped_said).getFirst().micros())
-                    .isLessThan(second.gatesClosedMicros());
-            assertThat(steps(second, CutFigures.Step.stopped_heard))
+        try (var pool = Executors.newSingleThreadExecutor();
+                var cutA = prepare(netA, a, nonce, 10_000);
+                var cutB = prepare(netB, b, nonce, 10_000)) {
+            long start = Native.micros() + LEAD_MICROS;
+            var atA = pool.submit(() -> cutA.cut(start));
+            // When: the second host's gate, which is open, has dropped many of the first one's cookies
+            long limit = System.nanoTime() + 5_000_000_000L;
+            while (netB.gate(B).ledger().cookies() < 8) {
+                assertThat(System.nanoTime()).as("cookies come again and again").isLessThan(limit);
+                LockSupport.parkNanos(1_000_000);
+            }
+            var second = cutB.cut(Native.micros() + LEAD_MICROS).figures();
+            // Then: it hears the next ones, and the first host needs nothing more
+            assertThat(steps(second, CutFigures.Step.captured_heard))
                     .extracting(CutFigures.TraceStep::peer)
-                    .contains(first.host());
-            assertThat(second.vms().getFirst().nics().getFirst().cookies())
-                    .as("one every 5 ms for 100 ms")
-                    .isGreaterThan(8);
+                    .contains(atA.get().figures().host());
         }
         // and cookies of another cut are not taken for ours
         try (var cutA = prepare(netA, a, nonce(), 400);

@@ -65,14 +65,13 @@ public final class Figures {
     public static void times(CutFigures cut, PrintStream out) {
         Table t = new Table("VM", "HOST", "STOPPED", "ARMED", "RUNNING");
         long first = firstStop(cut);
-        cut.hosts()
-                .forEach(h -> h.vms()
-                        .forEach(v -> t.row(
-                                v.vm(),
-                                h.host(),
-                                Text.micros(v.stopMicros() - first),
-                                Text.micros(v.armedMicros() - first),
-                                Text.micros(v.runMicros() - first))));
+        cut.hosts().forEach(h -> h.vms()
+                .forEach(v -> t.row(
+                        v.vm(),
+                        h.host(),
+                        Text.micros(v.stopMicros() - first),
+                        Text.micros(v.armedMicros() - first),
+                        Text.micros(v.runMicros() - first))));
         t.print(out);
         out.printf(
                 "times are since the first VM stopped, %s, by the hosts' clocks%n",

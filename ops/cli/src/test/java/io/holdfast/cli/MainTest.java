@@ -3,6 +3,7 @@ package io.holdfast.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.net.httpserver.HttpServer;
+import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.Heartbeat;
@@ -12,6 +13,7 @@ import io.holdfast.schemas.event.Problem;
 import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.spec.NetworkSpec;
 import io.holdfast.schemas.spec.SpecReader;
+import io.holdfast.schemas.view.CheckpointView;
 import io.holdfast.schemas.view.ErrorView;
 import io.holdfast.schemas.view.HostView;
 import io.holdfast.schemas.view.InstanceView;
@@ -19,6 +21,7 @@ import io.holdfast.schemas.view.OperationView;
 import io.holdfast.schemas.view.RequestAccepted;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -248,6 +251,79 @@ class MainTest {
         Figures.vms(cut, stream(out));
         // Then
         assertThat(out()).contains("41.0 ms", "balances", "frames in flight 3").doesNotContain("DOES NOT");
+    }
+
+    @Test
+    void checkpointShowsAllItsEvidence() throws IOException {
+        // Given: the contract's example, with cookies in its trace
+        CheckpointManifest example;
+        try (InputStream in = CheckpointManifest.class.getResourceAsStream(
+                "/io/holdfast/schemas/examples/io.holdfast.catalog.checkpoint.v1.json")) {
+            example = Api.json().readValue(in, CheckpointManifest.class);
+        }
+        List<CutFigures.HostCut> hosts = example.cut().hosts().stream()
+                .map(h -> withTrace(
+                        h,
+                        heard(h, CutFigures.Step.stopped_heard, 700),
+                        heard(h, CutFigures.Step.captured_heard, 22_300)))
+                .toList();
+        var manifest = new CheckpointManifest(
+                example.format(),
+                example.checkpoint(),
+                example.instance(),
+                example.label(),
+                example.takenAt(),
+                example.layout(),
+                example.vms(),
+                example.machines(),
+                new CutFigures(hosts));
+        answer(
+                "GET /api/v1/checkpoints/cp-1",
+                200,
+                new CheckpointView(
+                        "cp-1",
+                        "lab",
+                        null,
+                        example.takenAt(),
+                        null,
+                        "checkpoints/cp-1",
+                        "ab".repeat(32),
+                        manifest,
+                        false));
+        // When
+        int status = run("checkpoint", "show", "cp-1");
+        // Then: counters per NIC, times per VM, skew, cookies, digests
+        assertThat(err()).isEmpty();
+        assertThat(status).isZero();
+        assertThat(out().lines().map(l -> l.replaceAll(" +", " ").strip()))
+                .contains(
+                        "vm1 0 left 51230 51226 4 0 2",
+                        "vm1 h1 0.0 ms 21.7 ms 23.2 ms",
+                        "vm2 h2 0.2 ms 21.9 ms 23.4 ms",
+                        "left h1 h2 0.7 ms 22.3 ms",
+                        "longest pause 23.2 ms, skew between stops 0.2 ms, frames in flight 8")
+                .anyMatch(l -> l.contains("sha256 " + "ab".repeat(32)))
+                .anyMatch(l -> l.startsWith("vm1 vms/") && l.contains(" 9f86d081884c7d65"));
+    }
+
+    private static CutFigures.TraceStep heard(CutFigures.HostCut h, CutFigures.Step step, long afterMicros) {
+        String peer = h.host().equals("h1") ? "h2" : "h1";
+        return new CutFigures.TraceStep(h.gatesClosedMicros() + afterMicros, step, "vm1", "left", peer);
+    }
+
+    private static CutFigures.HostCut withTrace(CutFigures.HostCut h, CutFigures.TraceStep... trace) {
+        return new CutFigures.HostCut(
+                h.host(),
+                h.startMicros(),
+                h.gatesClosedMicros(),
+                h.deliveredMicros(),
+                h.stoppedMicros(),
+                h.channelsMicros(),
+                h.armedMicros(),
+                h.capturedMicros(),
+                h.runningMicros(),
+                h.vms(),
+                List.of(trace));
     }
 
     @Test

@@ -88,8 +88,7 @@ class ConsoleTest {
         Map<String, Console> good = Map.of("a", Console.parse(ring + CLEAN + "BULK got=131072 ok port=9100\n"));
         assertThat(watch.restartFaults(before, before, good)).isEmpty();
         Map<String, Console> back = Map.of(
-                "a",
-                Console.parse(ring + CLEAN.replace("last=9", "last=8") + "BULK got=65536 ok port=9100\n" + CLEAN));
+                "a", Console.parse(ring + CLEAN.replace("last=9", "last=8") + "BULK got=65536 ok port=9100\n" + CLEAN));
         assertThat(watch.restartFaults(before, before, back)).hasSize(2);
     }
 

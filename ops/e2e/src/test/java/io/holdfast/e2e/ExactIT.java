@@ -10,7 +10,6 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -135,9 +134,8 @@ class ExactIT extends E2e {
                     looked++;
                     assertThat(lines).hasSize((int) n.held()).allSatisfy(line -> {
                         String[] f = line.split("\t", -1);
-                        long micros = new java.math.BigDecimal(f[0])
-                                .movePointRight(6)
-                                .longValue();
+                        long micros =
+                                new java.math.BigDecimal(f[0]).movePointRight(6).longValue();
                         assertThat(micros).isBetween(h.gatesClosedMicros(), h.capturedMicros());
                         assertThat(Integer.parseInt(f[1])).isPositive();
                         assertThat(f[2]).isEqualTo(v.vm() + "/nic" + n.nic() + " (" + n.segment() + ")");
@@ -161,7 +159,9 @@ class ExactIT extends E2e {
             return watch().awaitProgress(NET, 1, 20, LONG);
         } catch (IllegalStateException e) {
             StringBuilder drops = new StringBuilder();
-            watch().consoles(NET).forEach((vm, c) -> drops.append("; ").append(vm).append(": ").append(c.drops()));
+            watch().consoles(NET)
+                    .forEach((vm, c) ->
+                            drops.append("; ").append(vm).append(": ").append(c.drops()));
             throw new IllegalStateException(e.getMessage() + "; what the guests dropped themselves" + drops, e);
         }
     }
@@ -183,9 +183,13 @@ class ExactIT extends E2e {
                     counted[0] += n.entered();
                     counted[1] += n.cookies();
                     held += n.held();
-                    large += frames.stream().filter(f -> f.length() > LARGEST_PLAIN).count();
+                    large += frames.stream()
+                            .filter(f -> f.length() > LARGEST_PLAIN)
+                            .count();
                     tagged += frames.stream().filter(f -> f.type() == 0x8100).count();
-                    late += frames.stream().filter(f -> f.micros() > h.channelsMicros()).count();
+                    late += frames.stream()
+                            .filter(f -> f.micros() > h.channelsMicros())
+                            .count();
                 }
             }
         }

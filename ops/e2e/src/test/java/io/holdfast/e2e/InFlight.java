@@ -21,12 +21,7 @@ record InFlight(long micros, int length, int type) {
 
     /** The file of a NIC's frames in flight; it exists where there were any. */
     static Path file(Lab lab, String host, String checkpoint, String vm, int nic) {
-        return lab.hosts()
-                .get(host)
-                .images()
-                .resolve(checkpoint)
-                .resolve(vm)
-                .resolve("frames-" + nic + ".pcapng");
+        return lab.hosts().get(host).images().resolve(checkpoint).resolve(vm).resolve("frames-" + nic + ".pcapng");
     }
 
     /** The packets of a pcapng file, read as any reader would; none if there is no file. */
