@@ -416,7 +416,11 @@ public final class QemuHypervisor implements Hypervisor {
                     List.of(),
                     List.of(),
                     new MachineFile.Qemu(
-                            versionText, plan.spec().machine(), plan.spec().cpu(), "", false));
+                            versionText,
+                            plan.spec().machine(),
+                            plan.spec().cpu(),
+                            plan.spec().accelerator() == Accelerator.kvm ? "kvm" : "tcg",
+                            false));
             return QemuVm.dead(never, folder, settings, "it was never started");
         } catch (IOException e) {
             throw new AgentException(

@@ -16,6 +16,7 @@ import io.holdfast.agent.image.NativeCloner;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.VmImage;
+import io.holdfast.schemas.event.VmState;
 import io.holdfast.schemas.spec.Accelerator;
 import io.holdfast.schemas.spec.DiskSpec;
 import io.holdfast.schemas.spec.Hugepages;
@@ -340,6 +341,14 @@ class QemuHypervisorIT {
         assertThat(vm.state().pid()).isZero();
         assertThatThrownBy(() -> vm.cont(LIMIT)).isInstanceOfSatisfying(AgentException.class, e -> assertThat(e.code())
                 .isEqualTo(ErrorCode.VM_DEAD));
+    }
+
+    @Test
+    void givenAVmThatWasNeverStartedWhenAdoptedThenItIsDeadAndItsStateKeepsTheContract() throws Exception {
+        VmState state = hypervisor().adopt(plan("never", spec(), null)).state();
+
+        assertThat(state.state()).isEqualTo("dead");
+        assertThat(state.accelerator()).isEqualTo("tcg"); // the contract knows kvm and tcg, nothing else
     }
 
     @Test
