@@ -33,7 +33,7 @@ public record Console(
     private static final Pattern RING = Pattern.compile("RING count=(\\d+) hash=([0-9a-f]{16}) ok");
     private static final Pattern RX = Pattern.compile(
             "RX last=(\\d+) got=(\\d+) lost=(\\d+) old=\\d+ repeated=(\\d+) reordered=(\\d+) port=(\\d+)");
-    private static final Pattern BULK = Pattern.compile("BULK got=(\\d+) ok port=(\\d+)");
+    private static final Pattern BULK = Pattern.compile("BULK got=(\\d+) ok port=(\\d+) large=(\\d+)");
     private static final Pattern DROPS = Pattern.compile("DROPS .*");
     private static final Pattern CLOCK = Pattern.compile("CLOCK max_us=(\\d+) .*");
     private static final Pattern FAULT = Pattern.compile(
@@ -42,8 +42,13 @@ public record Console(
     /** A line of {@code ring}. */
     public record Ring(long count, String hash) {}
 
-    /** A line of {@code bulk recv}: bytes that came and were right. */
-    public record Bulk(long got, int port) {}
+    /**
+     * A line of {@code bulk recv}.
+     *
+     * @param got bytes that came and were right
+     * @param large frames larger than an ordinary one that came to the VM
+     */
+    public record Bulk(long got, int port, long large) {}
 
     /** A line of {@code udpseq recv} or {@code ether recv}. */
     public record Received(long last, long got, long lost, long repeated, long reordered, int port) {
@@ -99,7 +104,10 @@ public record Console(
                         Long.parseLong(rx.group(5)),
                         Integer.parseInt(rx.group(6))));
             } else if (bulk.matches()) {
-                c.bulk.add(new Bulk(Long.parseLong(bulk.group(1)), Integer.parseInt(bulk.group(2))));
+                c.bulk.add(new Bulk(
+                        Long.parseLong(bulk.group(1)),
+                        Integer.parseInt(bulk.group(2)),
+                        Long.parseLong(bulk.group(3))));
             } else if (DROPS.matcher(line).matches()) {
                 c.drops.clear();
                 c.drops.add(line);
