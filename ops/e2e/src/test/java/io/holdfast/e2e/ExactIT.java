@@ -35,8 +35,8 @@ import org.junit.jupiter.api.TestMethodOrder;
 class ExactIT extends E2e {
     private static final String NET = "exact";
     private static final String SMALL = "96MiB";
-    private static final int CHECKPOINTS = Integer.getInteger("holdfast.exact.checkpoints", 10);
-    private static final int RESTARTS = Integer.getInteger("holdfast.exact.restarts", 3);
+    private static final int CHECKPOINTS = Integer.getInteger("holdfast.exact.checkpoints", 6);
+    private static final int RESTARTS = Integer.getInteger("holdfast.exact.restarts", 2);
     private static final int RATE = Integer.getInteger("holdfast.exact.rate", 2000);
     private static final int BULK_KIB = Integer.getInteger("holdfast.exact.bulk", 0);
     private static final int SEED = Integer.getInteger("holdfast.exact.seed", 1);
