@@ -38,8 +38,9 @@ record InFlight(long micros, int length, int type) {
         }
         for (int at = 0; at < in.limit(); at += in.getInt(at + 4)) {
             if (in.getInt(at) == PACKET) {
-                long micros = (in.getInt(at + 12) & 0xffffffffL) << 32 | in.getInt(at + 16) & 0xffffffffL;
-                int type = (in.get(at + 28 + 12) & 0xff) << 8 | in.get(at + 28 + 13) & 0xff;
+                long micros = ((long) in.getInt(at + 12) << 32) | Integer.toUnsignedLong(in.getInt(at + 16));
+                int type = in.order(ByteOrder.BIG_ENDIAN).getShort(at + 28 + 12) & 0xffff;
+                in.order(ByteOrder.LITTLE_ENDIAN);
                 all.add(new InFlight(micros, in.getInt(at + 24), type));
             }
         }
