@@ -105,9 +105,7 @@ public record Console(
                         Integer.parseInt(rx.group(6))));
             } else if (bulk.matches()) {
                 c.bulk.add(new Bulk(
-                        Long.parseLong(bulk.group(1)),
-                        Integer.parseInt(bulk.group(2)),
-                        Long.parseLong(bulk.group(3))));
+                        Long.parseLong(bulk.group(1)), Integer.parseInt(bulk.group(2)), Long.parseLong(bulk.group(3))));
             } else if (DROPS.matcher(line).matches()) {
                 c.drops.clear();
                 c.drops.add(line);

@@ -84,11 +84,14 @@ class ConsoleTest {
         assertThat(watch.faults(Map.of("a", Console.parse(log)))).hasSize(1);
         // and a restart that goes back behind what one stream had got is a fault
         String ring = "RING count=1 hash=c698ef9c86dae475 ok\n";
-        Map<String, Console> before = Map.of("a", Console.parse(ring + CLEAN + "BULK got=131072 ok port=9100 large=3\n"));
+        Map<String, Console> before =
+                Map.of("a", Console.parse(ring + CLEAN + "BULK got=131072 ok port=9100 large=3\n"));
         Map<String, Console> good = Map.of("a", Console.parse(ring + CLEAN + "BULK got=131072 ok port=9100 large=3\n"));
         assertThat(watch.restartFaults(before, before, good)).isEmpty();
         Map<String, Console> back = Map.of(
-                "a", Console.parse(ring + CLEAN.replace("last=9", "last=8") + "BULK got=65536 ok port=9100 large=3\n" + CLEAN));
+                "a",
+                Console.parse(
+                        ring + CLEAN.replace("last=9", "last=8") + "BULK got=65536 ok port=9100 large=3\n" + CLEAN));
         assertThat(watch.restartFaults(before, before, back)).hasSize(2);
     }
 

@@ -241,8 +241,9 @@ class ExactIT extends E2e {
         entered += counted[0];
         cookies += counted[1];
         consoles.values().forEach(c -> {
-            c.lastByPort().forEach((port, r) -> datagrams +=
-                    r.got() - c.firstByPort().get(port).got());
+            c.lastByPort()
+                    .forEach((port, r) ->
+                            datagrams += r.got() - c.firstByPort().get(port).got());
             c.lastBulk().forEach((port, got) -> bulkBytes += got - c.firstBulk().get(port));
             if (!c.bulk().isEmpty()) {
                 largeFrames += c.bulk().getLast().large() - c.bulk().getFirst().large();
