@@ -1287,7 +1287,9 @@ public final class Decider {
                             p.header().host(),
                             "progressing",
                             p.done(),
-                            p.total()),
+                            p.total(),
+                            p.perSecond(),
+                            p.secondsLeft()),
                     op.trace()));
         }
 
@@ -1517,7 +1519,8 @@ public final class Decider {
             return new Effect.Publish(
                     op.id() + "/" + phase + "/" + what,
                     op.id(),
-                    new PublicEvent.Progressed(op.id(), op.kind(), op.instance(), phase, null, what, null, null),
+                    new PublicEvent.Progressed(
+                            op.id(), op.kind(), op.instance(), phase, null, what, null, null, null, null),
                     op.trace());
         }
 

@@ -1,8 +1,11 @@
 package io.holdfast.agent.app;
 
 import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.Pace;
 import io.holdfast.schemas.event.Report;
 import java.io.IOException;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.jboss.logging.Logger;
 
@@ -14,6 +17,7 @@ final class Reporter {
     private final Command command;
     private final String traceparent;
     private final AtomicInteger sequence = new AtomicInteger();
+    private final Map<String, Pace> paces = new ConcurrentHashMap<>();
     private volatile boolean muted;
 
     Reporter(CommandJournal journal, Outbox outbox, Command command, String traceparent) {
@@ -71,7 +75,7 @@ final class Reporter {
         }
         Command.Header h = command.header();
         outbox.report(
-                new Report.Progress(
+                Report.Progress.of(
                         new Report.Header(
                                 h.operation(),
                                 h.instance(),
@@ -83,7 +87,8 @@ final class Reporter {
                                 sequence.incrementAndGet()),
                         done,
                         total,
-                        unit),
+                        unit,
+                        paces.computeIfAbsent(phase, p -> new Pace())),
                 traceparent);
     }
 }

@@ -180,12 +180,17 @@ public final class Waiter {
         return switch (state) {
             case "started" -> d.hasNonNull("host") ? null : phase + " ...";
             case "done" -> phase + host + " done";
-            default ->
-                STEPS.contains(phase)
-                        ? phase + host + " " + d.path("done").asLong() + " of "
-                                + d.path("total").asLong()
-                        : phase + host + " " + Text.bytes(d.path("done").asLong()) + " of "
-                                + Text.bytes(d.path("total").asLong());
+            default -> {
+                boolean steps = STEPS.contains(phase);
+                long left = d.path("secondsLeft").asLong();
+                yield phase + host + " " + amount(d.path("done"), steps) + " of " + amount(d.path("total"), steps)
+                        + (steps || !d.hasNonNull("perSecond") ? "" : ", " + amount(d.get("perSecond"), false) + "/s")
+                        + (d.hasNonNull("secondsLeft") ? ", " + Text.millis(left * 1000) + " left" : "");
+            }
         };
+    }
+
+    private static String amount(JsonNode n, boolean steps) {
+        return steps ? Long.toString(n.asLong()) : Text.bytes(n.asLong());
     }
 }

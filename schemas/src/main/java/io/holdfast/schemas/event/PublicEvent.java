@@ -36,6 +36,8 @@ public sealed interface PublicEvent {
      * @param state started, progressing or done
      * @param done bytes or steps done, or null
      * @param total bytes or steps in all, or null
+     * @param perSecond bytes or steps a second over the last seconds, or null
+     * @param secondsLeft seconds until all is done at that rate, or null
      */
     record Progressed(
             String operation,
@@ -45,7 +47,9 @@ public sealed interface PublicEvent {
             String host,
             String state,
             Long done,
-            Long total)
+            Long total,
+            Long perSecond,
+            Long secondsLeft)
             implements PublicEvent {}
 
     /** A network was deployed. */

@@ -97,5 +97,12 @@ public sealed interface Report {
     record Failed(Header header, ErrorCode code, String message, String remedy) implements Report {}
 
     /** The command goes on. */
-    record Progress(Header header, long done, long total, String unit) implements Report {}
+    record Progress(Header header, long done, long total, String unit, Long perSecond, Long secondsLeft)
+            implements Report {
+        /** With what is known of the rate. */
+        public static Progress of(Header header, long done, long total, String unit, Pace pace) {
+            Pace.Now now = pace.at(done, total, System.nanoTime());
+            return new Progress(header, done, total, unit, now.perSecond(), now.secondsLeft());
+        }
+    }
 }

@@ -253,13 +253,14 @@ public final class CommandRunner implements AutoCloseable {
             }
             told[0] = done;
             told[1]++;
-            reports.publish(new Report.Progress(
+            reports.publish(Report.Progress.of(
                     new Report.Header(
                             h.operation(), h.instance(), h.host(), h.phase(), h.attempt(), h.epoch(), "progress", (int)
                                     told[1]),
                     done,
                     p.total(),
-                    p.unit()));
+                    p.unit(),
+                    p.pace()));
         }
     }
 

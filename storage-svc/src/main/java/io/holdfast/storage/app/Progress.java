@@ -1,5 +1,6 @@
 package io.holdfast.storage.app;
 
+import io.holdfast.schemas.event.Pace;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** Bytes, or steps, done of a long command; written by its threads, read by who reports. */
@@ -7,6 +8,7 @@ public final class Progress {
     private final AtomicLong done = new AtomicLong();
     private volatile long total;
     private volatile String unit = "bytes";
+    private final Pace pace = new Pace();
 
     public void total(long bytes) {
         total = bytes;
@@ -24,6 +26,11 @@ public final class Progress {
     /** What is counted: bytes or steps. */
     public String unit() {
         return unit;
+    }
+
+    /** How fast it goes, for who reports. */
+    Pace pace() {
+        return pace;
     }
 
     /** Bytes done. */
