@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.Hypervisor.VmPlan;
 import io.holdfast.agent.domain.Image;
@@ -14,6 +16,7 @@ import io.holdfast.agent.image.ImageFolder;
 import io.holdfast.agent.image.ImageInspector;
 import io.holdfast.agent.image.NativeCloner;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.VmImage;
 import io.holdfast.schemas.event.VmState;
@@ -297,6 +300,96 @@ class QemuHypervisorIT {
             qemu.destroyForcibly();
         }
         assertThat(exported.resolve("run-all.sh")).content().contains("./web/run.sh");
+    }
+
+    @Test
+    void givenWhatStockQemuMigratedToAFileWhenImportedThenItGoesOnUnderHoldfast_andWhatDoesNotFitIsRefused()
+            throws Exception {
+        // Given: a VM that stock QEMU runs, from an export, and writes to a file
+        DiskSpec disk = new DiskSpec("data", DiskSpec.Mode.scratch, null, "4MiB");
+        VmSpec spec = spec(disk);
+        VmPlan first = plan("a", spec, null);
+        Vm vm = start(first, false);
+        awaitTicks(first, 20);
+        vm.beginStop();
+        vm.awaitStopped(LIMIT);
+        checkpointPaused(vm, spec, "cp-1");
+        vm.kill();
+        Path exported = base.resolve("exported");
+        new Exporter(System.out).export(base.resolve("images/cp-1"), exported);
+        Path web = exported.resolve("web");
+        Path file = base.resolve("plain.migration");
+        VmPlan there = new VmPlan("inst", spec, web, -1, List.of(), null);
+        Process qemu = new ProcessBuilder(web.resolve("run.sh").toString())
+                .redirectErrorStream(true)
+                .redirectOutput(base.resolve("stock.log").toFile())
+                .start();
+        long before;
+        try {
+            awaitTicks(there, 60);
+            try (QmpClient qmp = QmpClient.connect("stock", web.resolve("qmp.sock"), LIMIT, e -> {}, () -> {})) {
+                qmp.execute("stop", null, LIMIT);
+                before = ticks(there, false);
+                qmp.execute("migrate", QmpClient.arguments().put("uri", "file:" + file), LIMIT);
+                await().atMost(Duration.ofSeconds(60))
+                        .pollInterval(Duration.ofMillis(50))
+                        .until(() -> qmp.execute("query-migrate", null, LIMIT)
+                                .path("status")
+                                .asText()
+                                .equals("completed"));
+            }
+        } finally {
+            qemu.destroyForcibly().waitFor();
+        }
+        ObjectMapper json = EventCodec.json();
+        ObjectNode network = json.createObjectNode().put("name", "inst");
+        network.putArray("segments").addObject().put("name", "lan");
+        network.putArray("vms").add(json.valueToTree(spec));
+        Map<String, Path> disks = Map.of("data", web.resolve("disk-data.raw"));
+        Importer importer = new Importer(System.out);
+        Path images = base.resolve("images");
+
+        // When
+        String id = importer.run(images, network.toString(), file, disks);
+        VmPlan second = plan("b", spec, store.open(id, "web"));
+        Vm again = restart("b", spec, id);
+        again.cont(LIMIT);
+
+        // Then: the clock goes on from where it was, and the memory that the guest checks is whole
+        await().atMost(Duration.ofSeconds(90))
+                .pollInterval(Duration.ofMillis(50))
+                .until(() ->
+                        ticks(second, false) >= before + 20 && console(second).contains("MEMORY pages="));
+        assertThat(ticks(second, true)).isBetween(before, before + 40);
+        assertThat(console(second)).doesNotContain("BROKEN");
+        assertThat(new ObjectMapper()
+                        .readTree(images.resolve(id).resolve("checkpoint.json").toFile())
+                        .path("checkpoint")
+                        .asText())
+                .isEqualTo(id);
+
+        // And: what does not fit is refused, and nothing is left of it
+        List<String> present = store.present();
+        String good = network.toString();
+        Map<String, String> wrong = Map.of(
+                good.replace("256MiB", "512MiB"), "bytes of RAM",
+                good.replace("pc-q35-9.0", "pc-q35-9.1"), "of a machine pc-q35-9.0",
+                good.replace("\"tcg\"", "\"auto\""), "accelerator: kvm or tcg",
+                good.replace("\"nics\":[]", "\"nics\":[{\"segment\":\"lan\"}]"), "virtio-net",
+                good.replace("4MiB", "8MiB"), "the spec says 8388608",
+                good.replace("\"memory\":\"256MiB\",", ""), "the spec is not valid");
+        for (Map.Entry<String, String> w : wrong.entrySet()) {
+            assertThat(w.getKey()).isNotEqualTo(good);
+            assertThatThrownBy(() -> importer.run(images, w.getKey(), file, disks))
+                    .isInstanceOf(Importer.RefusedException.class)
+                    .hasMessageContaining(w.getValue());
+        }
+        assertThatThrownBy(() -> importer.run(images, good, file, Map.of()))
+                .isInstanceOf(Importer.RefusedException.class)
+                .hasMessageContaining("scratch disks");
+        assertThatThrownBy(() -> importer.run(images, good, guest.resolve("vmlinuz"), disks))
+                .hasMessageContaining("not a QEMU migration stream");
+        assertThat(store.present()).isEqualTo(present);
     }
 
     private void checkpointPaused(Vm vm, VmSpec spec, String id) throws AgentException {

@@ -5,6 +5,7 @@ import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
+import io.holdfast.storage.app.Folders;
 import io.holdfast.storage.app.Indexes;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Puller;
@@ -55,11 +56,7 @@ final class FetchCommand {
             Thread.currentThread().interrupt();
             return 1;
         } finally {
-            try (var cached = Files.walk(state)) {
-                for (Path p : cached.sorted(java.util.Comparator.reverseOrder()).toList()) {
-                    Files.delete(p);
-                }
-            }
+            Folders.delete(state);
         }
     }
 }

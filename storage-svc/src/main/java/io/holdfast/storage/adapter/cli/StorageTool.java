@@ -17,6 +17,7 @@ public final class StorageTool {
 
               inspect [--chunks] FILE|s3:KEY   what an object of the repository holds, in JSON
               fetch CHECKPOINT FOLDER          a checkpoint's images into FOLDER/CHECKPOINT; see also holdfast export
+              store FOLDER/CHECKPOINT          takes images into the repository; see holdfast import
               keys new                         print a new random key
               keys list                        which keys open the repository
               keys add FILE                    let the key in FILE open it too; the configured key must open it now
@@ -38,6 +39,7 @@ public final class StorageTool {
             return switch (command) {
                 case "inspect" -> Inspect.run(rest, out);
                 case "fetch" -> FetchCommand.run(rest, out);
+                case "store" -> StoreCommand.run(rest, out);
                 case "keys" -> KeysCommand.run(rest, out);
                 case "help", "--help" -> {
                     out.print(USAGE);
