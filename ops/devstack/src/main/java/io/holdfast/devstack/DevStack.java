@@ -457,7 +457,7 @@ public final class DevStack implements AutoCloseable {
         settings.put("holdfast.storage.bucket", S3Server.BUCKET);
         settings.put("holdfast.storage.access-key", S3Server.ACCESS_KEY);
         settings.put("holdfast.storage.secret-key", S3Server.SECRET_KEY);
-        return service("storage-svc", flags("storage-" + host, "-Xmx768m"), settings);
+        return service("storage-svc", flags("storage-" + host, "-Xmx512m"), settings);
     }
 
     private Map<String, String> common(String address, int port) {

@@ -15,24 +15,33 @@ import io.holdfast.storage.domain.Vault;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jboss.logging.Logger;
 
 /**
- * What the repository has, from all its indexes: in memory, with a copy of each index in the state folder so that a
- * start reads only what is new. Thread-safe.
+ * What the repository has, from all its indexes: in files of the state folder that are mapped, so that the heap does not grow with the
+ * repository, with a copy of each index beside them so that a start reads only what is new. Thread-safe.
  */
 public final class Indexes {
     private static final Logger LOG = Logger.getLogger(Indexes.class);
+    /** Indexes that are read at a time. */
+    private static final int LOADS = 4;
+
     private final ObjectStore store;
     private final Keys keys;
     private final Repository repository;
     private final Path cache;
     private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
-    private ChunkIndex index = new ChunkIndex();
+    private final MappedRoom room;
+    private ChunkIndex index;
     private final Set<ChunkId> loaded = new HashSet<>();
 
     public Indexes(ObjectStore store, Keys keys, Repository repository, Path state) throws IOException {
@@ -41,6 +50,8 @@ public final class Indexes {
         this.repository = repository;
         this.cache = state.resolve("index-cache");
         Files.createDirectories(cache);
+        this.room = new MappedRoom(state);
+        this.index = new ChunkIndex(room);
     }
 
     /** Takes in every index of the bucket that is not known yet, and forgets all that is known if one has gone. */
@@ -57,16 +68,50 @@ public final class Indexes {
         if (!there.containsAll(loaded)) {
             lock.writeLock().lock();
             try {
-                index = new ChunkIndex();
+                index = new ChunkIndex(room);
                 loaded.clear();
             } finally {
                 lock.writeLock().unlock();
             }
         }
-        for (ChunkId id : there) {
-            if (!loaded.contains(id)) {
+        List<ChunkId> fresh = there.stream().filter(id -> !loaded.contains(id)).toList();
+        if (fresh.size() < 2) {
+            for (ChunkId id : fresh) {
                 add(id, load(id));
             }
+            return;
+        }
+        // several at a time: where the bucket is far, one after another would be most of a restore
+        try (ExecutorService threads = Executors.newFixedThreadPool(Math.min(LOADS, fresh.size()))) {
+            List<Future<Void>> running = new ArrayList<>();
+            for (ChunkId id : fresh) {
+                running.add(threads.submit(() -> {
+                    add(id, load(id));
+                    return null;
+                }));
+            }
+            try {
+                for (Future<Void> f : running) {
+                    get(f);
+                }
+            } finally {
+                running.forEach(f -> f.cancel(true));
+            }
+        }
+    }
+
+    /** What another thread did for the repository. */
+    static void get(Future<Void> f) throws StorageException {
+        try {
+            f.get();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new StorageException(ErrorCode.INTERRUPTED, "reading indexes: the service is ending", "try again", e);
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof StorageException s) {
+                throw s;
+            }
+            throw new IllegalStateException(e.getCause());
         }
     }
 
@@ -106,10 +151,12 @@ public final class Indexes {
         }
     }
 
-    private void add(ChunkId id, List<Table> packs) {
+    private void add(ChunkId id, List<Table> packs) throws StorageException {
         lock.writeLock().lock();
         try {
-            packs.forEach(index::add);
+            for (Table t : packs) {
+                index.add(t);
+            }
             loaded.add(id);
         } finally {
             lock.writeLock().unlock();
@@ -147,7 +194,7 @@ public final class Indexes {
     }
 
     /** Chunks known. */
-    public int chunks() {
+    public long chunks() {
         lock.readLock().lock();
         try {
             return index.size();

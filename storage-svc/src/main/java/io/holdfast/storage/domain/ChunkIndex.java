@@ -2,40 +2,62 @@ package io.holdfast.storage.domain;
 
 import io.holdfast.storage.domain.PackFormat.Entry;
 import io.holdfast.storage.domain.PackFormat.Table;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * Where every known chunk is: an open hash table of 49 bytes a slot, for a repository of many millions of chunks. The
- * first place told of a chunk stays. Not thread-safe.
+ * Where every known chunk is: an open hash table of 48 bytes a slot, for a repository of many millions of chunks. The
+ * first place told of a chunk stays. Small ones are on the heap; beyond that the table is in room that somebody else gives, such as
+ * files that are mapped, so that the heap does not grow with the repository. Not thread-safe.
+ *
+ * <pre>
+ * slot   chunk id 32 bytes | pack number u32 | offset u32 | stored length u32 | encoding + 1 u8, plain length u24; all zero: free
+ * </pre>
  */
 public final class ChunkIndex {
     /** Where a chunk is. */
     public record Place(ChunkId pack, int offset, int storedBytes, int plainBytes, int encoding) {}
 
-    private final List<ChunkId> packs = new ArrayList<>();
-    private final Map<ChunkId, Integer> packNumbers = new HashMap<>();
-    private long[] ids;
-    private int[] places;
-    private byte[] encodings;
-    private int size;
-
-    public ChunkIndex() {
-        allocate(1024);
+    /** Gives room for the table. */
+    public interface Room {
+        /** That many bytes of zeros. */
+        ByteBuffer allocate(int bytes) throws StorageException;
     }
 
-    private void allocate(int slots) {
-        ids = new long[slots * 4];
-        places = new int[slots * 4];
-        encodings = new byte[slots];
-        Arrays.fill(encodings, (byte) -1);
+    /** Bytes of a slot. */
+    static final int SLOT = 48;
+
+    private static final int PLACE = 32;
+    private static final int LAST = 44;
+    private static final int PLAIN = (1 << 24) - 1;
+    private static final int ON_HEAP = 1 << 16;
+    /** Slots of a piece: 768 MiB. */
+    private static final int PIECE = 1 << 24;
+
+    private final Room room;
+    private final List<ChunkId> packs = new ArrayList<>();
+    private final Map<ChunkId, Integer> packNumbers = new HashMap<>();
+    private ByteBuffer[] pieces;
+    private long mask;
+    private long size;
+
+    /** One that is on the heap, whatever its size. */
+    public ChunkIndex() {
+        this(ByteBuffer::allocate);
+    }
+
+    /** One that takes room for what is not small. */
+    public ChunkIndex(Room room) {
+        this.room = room;
+        pieces = new ByteBuffer[] {ByteBuffer.allocate(1024 * SLOT)};
+        mask = 1023;
     }
 
     /** How many chunks are known. */
-    public int size() {
+    public long size() {
         return size;
     }
 
@@ -45,7 +67,7 @@ public final class ChunkIndex {
     }
 
     /** Adds a pack's chunks; a pack that is known already changes nothing. */
-    public void add(Table table) {
+    public void add(Table table) throws StorageException {
         if (packNumbers.containsKey(table.id())) {
             return;
         }
@@ -54,85 +76,102 @@ public final class ChunkIndex {
         packNumbers.put(table.id(), pack);
         int offset = PackFormat.HEADER;
         for (Entry e : table.entries()) {
-            put(e.id(), pack, offset, e.storedBytes(), e.plainBytes(), (byte) e.encoding());
+            put(e, pack, offset);
             offset += e.storedBytes();
         }
     }
 
-    private int slot(long a, long b, long c, long d) {
-        int mask = encodings.length - 1;
-        // a digest is uniform; b is mixed in so that chosen ids cannot share 20 bits of a only
-        int i = (int) (((a ^ b) * 0x9E3779B97F4A7C15L) >>> 32) & mask;
-        while (encodings[i] != -1) {
-            int k = i * 4;
-            if (ids[k] == a && ids[k + 1] == b && ids[k + 2] == c && ids[k + 3] == d) {
+    private static ByteBuffer piece(ByteBuffer[] in, long slot) {
+        return in[(int) (slot / PIECE)];
+    }
+
+    private static int at(long slot) {
+        return (int) (slot % PIECE) * SLOT;
+    }
+
+    /** The slot of a chunk, or the free one where it would be. */
+    private static long slot(ByteBuffer[] in, long mask, long a, long b, long c, long d) {
+        // a digest is uniform; b is mixed in so that chosen ids cannot share some bits of a only
+        long i = (((a ^ b) * 0x9E3779B97F4A7C15L) >>> 20) & mask;
+        while (true) {
+            ByteBuffer p = piece(in, i);
+            int k = at(i);
+            if (p.getInt(k + LAST) == 0
+                    || (p.getLong(k) == a
+                            && p.getLong(k + 8) == b
+                            && p.getLong(k + 16) == c
+                            && p.getLong(k + 24) == d)) {
                 return i;
             }
             i = (i + 1) & mask;
         }
-        return i;
     }
 
-    private void put(ChunkId id, int pack, int offset, int stored, int plain, byte encoding) {
-        int i = slot(id.a(), id.b(), id.c(), id.d());
-        if (encodings[i] != -1) {
-            return;
-        }
-        fill(i, id.a(), id.b(), id.c(), id.d(), pack, offset, stored, plain, encoding);
-        if (++size > encodings.length / 10 * 7) {
+    private long slot(ChunkId id) {
+        return slot(pieces, mask, id.a(), id.b(), id.c(), id.d());
+    }
+
+    private void put(Entry e, int pack, int offset) throws StorageException {
+        if ((size + 1) * 10 > (mask + 1) * 7) {
             grow();
         }
+        long i = slot(e.id());
+        ByteBuffer p = piece(pieces, i);
+        int k = at(i);
+        if (p.getInt(k + LAST) != 0) {
+            return;
+        }
+        p.putLong(k, e.id().a());
+        p.putLong(k + 8, e.id().b());
+        p.putLong(k + 16, e.id().c());
+        p.putLong(k + 24, e.id().d());
+        p.putInt(k + PLACE, pack);
+        p.putInt(k + PLACE + 4, offset);
+        p.putInt(k + PLACE + 8, e.storedBytes());
+        p.putInt(k + LAST, ((e.encoding() + 1) << 24) | e.plainBytes());
+        size++;
     }
 
-    private void fill(
-            int i, long a, long b, long c, long d, int pack, int offset, int stored, int plain, byte encoding) {
-        int k = i * 4;
-        ids[k] = a;
-        ids[k + 1] = b;
-        ids[k + 2] = c;
-        ids[k + 3] = d;
-        places[k] = pack;
-        places[k + 1] = offset;
-        places[k + 2] = stored;
-        places[k + 3] = plain;
-        encodings[i] = encoding;
-    }
-
-    private void grow() {
-        long[] oldIds = ids;
-        int[] oldPlaces = places;
-        byte[] oldEncodings = encodings;
-        allocate(Math.multiplyExact(oldEncodings.length, 2));
-        for (int i = 0; i < oldEncodings.length; i++) {
-            if (oldEncodings[i] != -1) {
-                int k = i * 4;
-                int to = slot(oldIds[k], oldIds[k + 1], oldIds[k + 2], oldIds[k + 3]);
-                fill(
-                        to,
-                        oldIds[k],
-                        oldIds[k + 1],
-                        oldIds[k + 2],
-                        oldIds[k + 3],
-                        oldPlaces[k],
-                        oldPlaces[k + 1],
-                        oldPlaces[k + 2],
-                        oldPlaces[k + 3],
-                        oldEncodings[i]);
+    private void grow() throws StorageException {
+        long slots = (mask + 1) * 2;
+        ByteBuffer[] more = new ByteBuffer[(int) ((slots + PIECE - 1) / PIECE)];
+        for (int i = 0; i < more.length; i++) {
+            int bytes = (int) Math.min(PIECE, slots) * SLOT;
+            more[i] = slots <= ON_HEAP ? ByteBuffer.allocate(bytes) : room.allocate(bytes);
+        }
+        byte[] one = new byte[SLOT];
+        for (long i = 0; i <= mask; i++) {
+            ByteBuffer p = piece(pieces, i);
+            int k = at(i);
+            if (p.getInt(k + LAST) != 0) {
+                long to = slot(more, slots - 1, p.getLong(k), p.getLong(k + 8), p.getLong(k + 16), p.getLong(k + 24));
+                p.get(k, one);
+                piece(more, to).put(at(to), one);
             }
         }
+        pieces = more;
+        mask = slots - 1;
     }
 
     public boolean contains(ChunkId id) {
-        return encodings[slot(id.a(), id.b(), id.c(), id.d())] != -1;
+        long i = slot(id);
+        return piece(pieces, i).getInt(at(i) + LAST) != 0;
     }
 
     /** Where a chunk is, null if unknown. */
     public Place find(ChunkId id) {
-        int i = slot(id.a(), id.b(), id.c(), id.d());
-        if (encodings[i] == -1) {
+        long i = slot(id);
+        ByteBuffer p = piece(pieces, i);
+        int k = at(i);
+        int last = p.getInt(k + LAST);
+        if (last == 0) {
             return null;
         }
-        int k = i * 4;
-        return new Place(packs.get(places[k]), places[k + 1], places[k + 2], places[k + 3], encodings[i]);
+        return new Place(
+                packs.get(p.getInt(k + PLACE)),
+                p.getInt(k + PLACE + 4),
+                p.getInt(k + PLACE + 8),
+                last & PLAIN,
+                (last >>> 24) - 1);
     }
 }
