@@ -17,7 +17,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.BasicFileAttributes;
 
 /** Durable writing and removing. */
-final class Folders {
+public final class Folders {
     private Folders() {}
 
     /** Makes a folder's entries durable. */
@@ -42,7 +42,7 @@ final class Folders {
     }
 
     /** Removes a folder with all in it, following no link. Nothing there: done. */
-    static void delete(Path root) throws IOException {
+    public static void delete(Path root) throws IOException {
         if (!Files.exists(root, LinkOption.NOFOLLOW_LINKS)) {
             return;
         }

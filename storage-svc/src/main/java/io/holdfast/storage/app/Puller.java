@@ -17,7 +17,9 @@ import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
 import io.holdfast.storage.domain.VmManifest.Run;
+import java.io.EOFException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -46,12 +48,17 @@ import org.jboss.logging.Logger;
  * Brings images from the repository to the image folder. Every byte that is written has the digest that the chain from the
  * checkpoint's manifest names. An image appears whole, by a rename, or not at all. One pull at a time.
  *
- * <p>Memory: a read's buffer per transfer thread, and some 60 bytes per chunk.
+ * <p>A pack is read, checked and written chunk by chunk while it comes, so that what is hashed is still in the processor's cache and
+ * a read may be as long as a pack: few requests, which a slow way to the bucket does not make many waits.
+ *
+ * <p>Memory: three chunks per transfer thread, and some 60 bytes per chunk.
  */
 public final class Puller {
     private static final Logger LOG = Logger.getLogger(Puller.class);
     private static final int GAP = 128 * 1024;
-    private static final int READ = 4 * 1024 * 1024;
+    /** A whole pack, as a rule. */
+    private static final int READ = 32 * 1024 * 1024;
+
     private static final long SYNC_EVERY = 64L * 1024 * 1024;
     /** Chunks that are planned at a time. */
     private static final int WINDOW = 32 * 1024;
@@ -92,20 +99,27 @@ public final class Puller {
                     "give all storage services the same bucket and prefix");
         }
         repository.open();
-        CheckpointManifest manifest = repository.checkpoint(checkpoint);
         List<VmManifest> wanted = new ArrayList<>();
-        for (String vm : vms) {
-            VmManifest m = repository.vm(manifest, vm);
-            if (complete(m)) {
-                LOG.infof("event=image-present checkpoint=%s vm=%s", checkpoint, vm);
-            } else {
-                wanted.add(m);
+        // the indexes meanwhile: where the bucket is far, every request that waits for another is felt
+        try (ExecutorService beside = Executors.newSingleThreadExecutor()) {
+            Future<Void> refreshed = beside.submit(() -> {
+                indexes.refresh();
+                return null;
+            });
+            CheckpointManifest manifest = repository.checkpoint(checkpoint);
+            for (String vm : vms) {
+                VmManifest m = repository.vm(manifest, vm);
+                if (complete(m)) {
+                    LOG.infof("event=image-present checkpoint=%s vm=%s", checkpoint, vm);
+                } else {
+                    wanted.add(m);
+                }
             }
+            if (wanted.isEmpty()) {
+                return 0;
+            }
+            Indexes.get(refreshed);
         }
-        if (wanted.isEmpty()) {
-            return 0;
-        }
-        indexes.refresh();
         progress.total(wanted.stream().mapToLong(VmManifest::dataBytes).sum());
         Path folder = settings.images().resolve(checkpoint);
         try {
@@ -249,7 +263,7 @@ public final class Puller {
                 }
                 files.add(FileChannel.open(p, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS));
             }
-            fetchAll(m, files, progress);
+            fetchAll(m, folder, files, progress);
             for (FileChannel c : files) {
                 c.force(true);
             }
@@ -268,6 +282,7 @@ public final class Puller {
         private final int chunkBytes;
         private final Vault vault;
         private final Targets targets;
+        private final Path folder;
         private final List<FileChannel> files;
         private final Progress progress;
         private final Deque<Fetch> plan = new ArrayDeque<>();
@@ -275,7 +290,8 @@ public final class Puller {
         private final AtomicBoolean syncing = new AtomicBoolean();
         private volatile boolean stop;
 
-        Job(VmManifest m, List<FileChannel> files, Progress progress) throws StorageException {
+        Job(VmManifest m, Path folder, List<FileChannel> files, Progress progress) throws StorageException {
+            this.folder = folder;
             this.chunkBytes = m.chunkBytes();
             this.vault = repository.vault();
             this.targets = new Targets(m);
@@ -290,26 +306,23 @@ public final class Puller {
             return stop ? null : plan.poll();
         }
 
-        Void work() throws StorageException, IOException {
-            byte[] packed = new byte[Math.max(READ, chunkBytes + Vault.OVERHEAD)];
-            byte[] scratch = new byte[chunkBytes + Vault.OVERHEAD];
-            byte[] plain = new byte[chunkBytes];
+        Void work() throws StorageException {
             try {
+                Buffers b = new Buffers(chunkBytes);
                 for (Fetch f = next(); f != null; f = next()) {
-                    fetch(f, packed, scratch, plain, true);
+                    fetch(f, b, true);
                 }
                 return null;
-            } catch (StorageException | IOException | RuntimeException e) {
+            } catch (StorageException | RuntimeException e) {
                 stop = true;
                 throw e;
             }
         }
 
-        private void fetch(Fetch f, byte[] packed, byte[] scratch, byte[] plain, boolean first)
-                throws StorageException, IOException {
+        private void fetch(Fetch f, Buffers b, boolean first) throws StorageException {
+            Stream s = new Stream(f, b);
             try {
-                store.getRange(keys.pack(f.pack()), f.offset(), packed, 0, f.length());
-                unpack(f, packed, scratch, plain);
+                store.read(keys.pack(f.pack()), s);
             } catch (StorageException e) {
                 if (!first || e.code() != ErrorCode.REPOSITORY_CORRUPT) {
                     throw e;
@@ -321,35 +334,80 @@ public final class Puller {
                     indexes.refresh();
                 }
                 List<Target> again = new ArrayList<>();
-                for (Target t : f.targets()) {
+                for (Target t : f.targets().subList(s.done, f.targets().size())) {
                     Place p = indexes.find(t.id());
                     again.add(p == null ? t : new Target(t.id(), p, t.file(), t.offset(), t.length()));
                 }
                 for (Fetch g : FetchPlan.of(again, GAP, READ)) {
-                    fetch(g, packed, scratch, plain, false);
+                    fetch(g, b, false);
                 }
             }
         }
 
-        private void unpack(Fetch f, byte[] packed, byte[] scratch, byte[] plain) throws StorageException, IOException {
-            String key = keys.pack(f.pack());
-            ChunkId have = null;
-            long done = 0;
-            for (Target t : f.targets()) {
-                if (!t.id().equals(have)) {
+        /** A read of a pack: each chunk is checked and written as it comes. */
+        private final class Stream implements ObjectStore.Part {
+            private final Fetch fetch;
+            private final String key;
+            private final Buffers b;
+            /** Targets that are written. */
+            private int done;
+
+            Stream(Fetch fetch, Buffers b) {
+                this.fetch = fetch;
+                this.key = keys.pack(fetch.pack());
+                this.b = b;
+            }
+
+            @Override
+            public long from() {
+                return done == fetch.targets().size()
+                        ? to()
+                        : fetch.targets().get(done).place().offset();
+            }
+
+            @Override
+            public long to() {
+                return (long) fetch.offset() + fetch.length();
+            }
+
+            @Override
+            public void take(InputStream in) throws IOException, StorageException {
+                long at = from();
+                ChunkId have = null;
+                while (done < fetch.targets().size()) {
+                    Target t = fetch.targets().get(done);
                     Place p = t.place();
-                    Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
-                    PackFormat.unpack(key, vault, codec, e, packed, p.offset() - f.offset(), scratch, plain);
-                    have = t.id();
+                    if (!t.id().equals(have)) {
+                        if (p.plainBytes() != t.length() || p.storedBytes() > b.stored.length) {
+                            throw StorageException.corrupt(
+                                    key, "chunk " + t.id() + " has not the length that it must have");
+                        }
+                        in.skipNBytes(p.offset() - at);
+                        if (in.readNBytes(b.stored, 0, p.storedBytes()) < p.storedBytes()) {
+                            throw new EOFException("the connection ended early");
+                        }
+                        at = (long) p.offset() + p.storedBytes();
+                        Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
+                        PackFormat.unpack(key, vault, codec, e, b.stored, 0, b.scratch, b.plain);
+                        have = t.id();
+                    }
+                    write(t, b.plain);
+                    done++;
                 }
+            }
+        }
+
+        private void write(Target t, byte[] plain) throws StorageException {
+            try {
                 ByteBuffer b = ByteBuffer.wrap(plain, 0, t.length());
                 while (b.hasRemaining()) {
                     files.get(t.file()).write(b, t.offset() + b.position());
                 }
-                done += t.length();
+                progress.add(t.length());
+                sync(t.file(), t.length());
+            } catch (IOException e) {
+                throw Indexes.io("writing", folder, e);
             }
-            progress.add(done);
-            sync(f.targets().get(0).file(), done);
         }
 
         /** Has the disk write while the bucket is read, so that little is left to wait for at the end. */
@@ -365,11 +423,24 @@ public final class Puller {
         }
     }
 
-    private void fetchAll(VmManifest m, List<FileChannel> files, Progress progress)
+    /** A thread's own. */
+    private static final class Buffers {
+        final byte[] stored;
+        final byte[] scratch;
+        final byte[] plain;
+
+        Buffers(int chunkBytes) {
+            stored = new byte[chunkBytes + Vault.OVERHEAD];
+            scratch = new byte[chunkBytes + Vault.OVERHEAD];
+            plain = new byte[chunkBytes];
+        }
+    }
+
+    private void fetchAll(VmManifest m, Path folder, List<FileChannel> files, Progress progress)
             throws StorageException, IOException, InterruptedException {
-        Job job = new Job(m, files, progress);
+        Job job = new Job(m, folder, files, progress);
         AtomicInteger number = new AtomicInteger();
-        // twice as many as uploads: a read is a quarter of a pack
+        // more than uploads: a thread whose chunk is being hashed or written does not transfer
         int readers = 2 * settings.transfers();
         ExecutorService threads = Executors.newFixedThreadPool(readers, r -> {
             Thread t = new Thread(r, "pull-" + number.incrementAndGet());

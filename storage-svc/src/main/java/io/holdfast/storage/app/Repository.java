@@ -60,7 +60,8 @@ public final class Repository {
         Opened o = opened;
         if (o == null) {
             String object = keys.config();
-            if (store.size(object).isEmpty()) {
+            byte[] data = find(object, Limits.MAX_CONFIG);
+            if (data == null) {
                 for (String folder : List.of(keys.checkpoints(), keys.vms(), keys.packs())) {
                     if (!store.list(folder).isEmpty() && store.size(object).isEmpty()) {
                         throw new StorageException(
@@ -74,8 +75,9 @@ public final class Repository {
                         RepositoryConfig.create(UUID.randomUUID().toString(), Instant.now(), chunkBytes, key, newGrace)
                                 .config()
                                 .encode());
+                data = store.get(object, Limits.MAX_CONFIG);
             }
-            RepositoryConfig c = RepositoryConfig.decode(object, store.get(object, Limits.MAX_CONFIG));
+            RepositoryConfig c = RepositoryConfig.decode(object, data);
             o = new Opened(c, c.open(object, key));
             opened = o;
         }
@@ -202,13 +204,26 @@ public final class Repository {
     /** Reads a checkpoint's manifest. */
     public CheckpointManifest checkpoint(String checkpoint) throws StorageException {
         String key = keys.checkpoint(checkpoint);
-        if (store.size(key).isEmpty()) {
+        byte[] data = find(key, Limits.MAX_CHECKPOINT_MANIFEST + Vault.OBJECT_OVERHEAD);
+        if (data == null) {
             throw new StorageException(
                     ErrorCode.UNKNOWN_CHECKPOINT,
                     "object " + key + ": no such checkpoint in the repository",
                     "list the checkpoints; look at bucket and prefix of the configuration");
         }
-        return Manifests.decode(keys, checkpoint, load(key, Limits.MAX_CHECKPOINT_MANIFEST));
+        return Manifests.decode(keys, checkpoint, unsealed(key, data));
+    }
+
+    /** An object's bytes; null when there is none. */
+    private byte[] find(String object, long limit) throws StorageException {
+        try {
+            return store.get(object, limit);
+        } catch (StorageException e) {
+            if (e.isMissing()) {
+                return null;
+            }
+            throw e;
+        }
     }
 
     /** Reads the manifest of a VM that a checkpoint's manifest names. */

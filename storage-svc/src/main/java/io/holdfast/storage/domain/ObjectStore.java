@@ -1,5 +1,8 @@
 package io.holdfast.storage.domain;
 
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -38,12 +41,58 @@ public interface ObjectStore {
      */
     byte[] get(String key, long limit) throws StorageException;
 
+    /** A part of an object, and who takes it as it comes. */
+    interface Part {
+        /** Where what is still wanted begins; moves on as it is taken, so that a read that broke off goes on there. */
+        long from();
+
+        /** Where the part ends. */
+        long to();
+
+        /**
+         * Takes what comes, from {@link #from()} to {@link #to()}.
+         *
+         * @throws EOFException if it ends early; this and other IOExceptions are tried again from {@link #from()} on
+         * @throws StorageException which is not tried again
+         */
+        void take(InputStream in) throws IOException, StorageException;
+    }
+
+    /**
+     * Reads a part of an object while it comes.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if it is missing or shorter, or what the part throws
+     */
+    void read(String key, Part part) throws StorageException;
+
     /**
      * Reads a part of an object, all of it or nothing.
      *
      * @throws StorageException REPOSITORY_CORRUPT if it is missing or shorter
      */
-    void getRange(String key, long offset, byte[] into, int at, int length) throws StorageException;
+    default void getRange(String key, long offset, byte[] into, int at, int length) throws StorageException {
+        read(key, new Part() {
+            private int done;
+
+            @Override
+            public long from() {
+                return offset + done;
+            }
+
+            @Override
+            public long to() {
+                return offset + length;
+            }
+
+            @Override
+            public void take(InputStream in) throws IOException {
+                done += in.readNBytes(into, at + done, length - done);
+                if (done < length) {
+                    throw new EOFException("the connection ended early");
+                }
+            }
+        });
+    }
 
     /** Size of an object, empty when there is none. */
     OptionalLong size(String key) throws StorageException;
