@@ -2,6 +2,8 @@ package io.holdfast.storage.maintenance;
 
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.StorageException;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
@@ -65,15 +67,20 @@ final class SimStore implements ObjectStore {
     private Entry found(String key) throws StorageException {
         Entry e = objects.get(key);
         if (e == null) {
-            throw StorageException.corrupt(key, "is missing");
+            throw StorageException.missing(key);
         }
         return e;
     }
 
     @Override
-    public void getRange(String key, long offset, byte[] into, int at, int length) throws StorageException {
+    public void read(String key, Part part) throws StorageException {
         gate.run();
-        System.arraycopy(found(key).data(), (int) offset, into, at, length);
+        byte[] data = found(key).data();
+        try {
+            part.take(new ByteArrayInputStream(data, (int) part.from(), (int) (part.to() - part.from())));
+        } catch (IOException e) {
+            throw StorageException.corrupt(key, e.toString());
+        }
     }
 
     @Override
