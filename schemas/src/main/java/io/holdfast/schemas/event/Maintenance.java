@@ -83,7 +83,7 @@ public final class Maintenance {
      * @param livePacks packs that a manifest needs
      * @param deadBytes bytes in them that no manifest needs
      * @param markedPacks packs that nobody needs, marked by this prune
-     * @param waitingPacks packs marked earlier whose grace period is not over
+     * @param waitingPacks packs marked earlier whose grace period is not over, or that S3 Object Lock retains
      * @param deletedManifests VM manifests of no checkpoint that were deleted
      * @param repackedPacks packs whose needed chunks were written anew
      * @param nextAt when the grace period of what is marked first is over, null when nothing is

@@ -144,11 +144,16 @@ final class Pruner {
                 liveBytes += e.getValue().bytes();
                 deadBytes += use.deadBytes;
             } else if (since != null) {
+                Instant at = since.plus(grace);
                 if (job.old(since, now)) {
+                    // a delete would hide what the bucket keeps anyhow
+                    at = store.lockedUntil(e.getValue().key()).orElse(now);
+                }
+                if (job.old(since, now) && !at.isAfter(now)) {
                     toDelete.add(e.getKey());
                 } else {
                     waiting.add(e.getKey());
-                    next = next == null ? since.plus(grace) : earlier(next, since.plus(grace));
+                    next = next == null ? at : earlier(next, at);
                 }
             } else if (job.old(e.getValue().modified(), now)) {
                 toMark.add(e.getKey());

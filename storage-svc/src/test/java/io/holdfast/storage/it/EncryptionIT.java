@@ -5,12 +5,9 @@ import static io.holdfast.storage.it.TestHost.commit;
 import static io.holdfast.storage.it.TestHost.failure;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.holdfast.devstack.S3Server;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.adapter.cli.StorageTool;
-import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.app.Archiver;
-import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.WrapKey;
@@ -21,111 +18,21 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.io.TempDir;
 
-/** An encrypted repository on a real S3 server. Each test has a bucket of its own. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class EncryptionIT {
-    private static final String CP = "cp-20260101t000000z-abcdef";
-    private static final String CP2 = "cp-20260101t000100z-abcdef";
-    private static final Keys KEYS = new Keys("some/prefix");
+/** An encrypted repository on a real S3 server. */
+class EncryptionIT extends BucketTest {
     private static final String SETTING = "holdfast.storage.key";
 
-    @TempDir
-    static Path base;
-
-    private S3Server s3;
-    private int tests;
-    private String bucket;
-    private Path folder;
-    private S3ObjectStore store;
-    private String secret;
-
-    @BeforeAll
-    void start() {
-        s3 = S3Server.start(base.resolve("s3"), 0);
-    }
-
-    @AfterAll
-    void stop() {
-        s3.close();
-    }
-
-    @BeforeEach
-    void fresh() throws Exception {
-        tests++;
-        bucket = "bucket-" + tests;
-        folder = Files.createDirectories(base.resolve("t" + tests));
-        secret = WrapKey.random();
-        store = new S3ObjectStore(new S3ObjectStore.Access(
-                s3.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), bucket, Duration.ofSeconds(60)));
-        store.check(true);
-    }
-
-    @AfterEach
-    void end() {
-        store.close();
-    }
+    private final String secret = WrapKey.random();
 
     private TestHost host(String name, String key) throws Exception {
-        return TestHost.of(folder, name, store, KEYS, key == null ? null : WrapKey.parse(key, SETTING));
-    }
-
-    private Path object(String key) {
-        return base.resolve("s3/data").resolve(bucket).resolve(key);
-    }
-
-    private List<Path> objects() throws Exception {
-        try (Stream<Path> all = Files.walk(object("some/prefix"))) {
-            return all.filter(Files::isRegularFile).toList();
-        }
-    }
-
-    @Test
-    void encryptedImagesComeBackAndTheBucketShowsNothingOfThem() throws Exception {
-        // Given
-        TestHost one = host("h1", secret);
-        TestImage.write(one.image(CP, "a"), (16 << 20) + 4096, 1);
-        byte[] chunk = new byte[65536];
-        try (var in = Files.newInputStream(one.image(CP, "a").resolve("ram.img"))) {
-            assertThat(in.readNBytes(chunk, 0, chunk.length)).isEqualTo(chunk.length);
-        }
-
-        // When
-        Archiver.Result r = archive(one, CP, "a");
-        commit(one, CP, r);
-        TestHost two = host("h2", secret);
-        two.pull(CP, "a");
-
-        // Then
-        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
-        ChunkId digest = ChunkId.of(chunk);
-        for (Path p : objects()) {
-            String raw = new String(Files.readAllBytes(p), StandardCharsets.ISO_8859_1);
-            assertThat(raw)
-                    .as("object %s", p)
-                    .doesNotContain("struct page")
-                    .doesNotContain("ram.img")
-                    .doesNotContain("machine.json")
-                    .doesNotContain("net-a")
-                    .doesNotContain(new String(chunk, 0, 16, StandardCharsets.ISO_8859_1))
-                    .doesNotContain(digest.hex())
-                    .doesNotContain(new String(HexFormat.of().parseHex(digest.hex()), StandardCharsets.ISO_8859_1));
-            assertThat(p.toString()).doesNotContain(digest.hex());
-        }
+        return host(name, store, key == null ? null : WrapKey.parse(key, SETTING));
     }
 
     @Test
@@ -160,18 +67,16 @@ class EncryptionIT {
         TestHost archiver = host("h4", null);
         TestImage.write(archiver.image(CP2, "a"), 1 << 20, 1);
         StorageException archive = failure(() -> archive(archiver, CP2, "a"));
-        int before = objects().size();
+        int before = keys("").size();
 
         // Then
         for (StorageException e : List.of(wrong, none, archive)) {
             assertThat(e.code()).isEqualTo(ErrorCode.WRONG_KEY);
             assertThat(e.getMessage() + e.remedy()).contains(SETTING).doesNotContain(secret);
         }
-        assertThat(objects()).hasSize(before);
+        assertThat(keys("")).hasSize(before);
         bucket = bucket + "-plain";
-        end();
-        store = new S3ObjectStore(new S3ObjectStore.Access(
-                s3.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), bucket, Duration.ofSeconds(60)));
+        store = connect(Duration.ofSeconds(60));
         store.check(true);
         host("h5", null).repository().open();
         StorageException plain = failure(() -> host("h6", secret).repository().open());
@@ -243,15 +148,15 @@ class EncryptionIT {
     private Said tool(String key, String... words) {
         Map<String, String> properties = Map.of(
                 "endpoint",
-                s3.endpoint(),
+                endpoint(),
                 "bucket",
                 bucket,
                 "prefix",
                 "some/prefix",
                 "access-key",
-                s3.accessKey(),
+                accessKey(),
                 "secret-key",
-                s3.secretKey(),
+                secretKey(),
                 "key",
                 key == null ? "" : key);
         properties.forEach((k, v) -> System.setProperty("holdfast.storage." + k, v));

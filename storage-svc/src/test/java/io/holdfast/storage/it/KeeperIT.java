@@ -4,94 +4,54 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
-import io.holdfast.devstack.S3Server;
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.KeepPolicy;
 import io.holdfast.schemas.event.Maintenance.ForgetEntry;
+import io.holdfast.schemas.event.Maintenance.ForgetResult;
 import io.holdfast.schemas.event.Maintenance.PruneResult;
 import io.holdfast.schemas.event.Maintenance.RebuildResult;
 import io.holdfast.schemas.event.Maintenance.StatsResult;
 import io.holdfast.schemas.event.Maintenance.VerifyResult;
 import io.holdfast.schemas.event.Report;
-import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
-import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.WrapKey;
 import io.holdfast.storage.maintenance.Keeper;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Work on a repository on a real S3 server: damage is found and named, what is forgotten goes, what is needed stays. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class KeeperIT {
-    private static final Keys KEYS = new Keys("some/prefix");
-    private static final String CP1 = "cp-20260101t000000z-aaaaaa";
-    private static final String CP2 = "cp-20260102t000000z-bbbbbb";
+class KeeperIT extends BucketTest {
+    static final String CP1 = "cp-20260101t000000z-aaaaaa";
+    static final String CP2 = "cp-20260102t000000z-bbbbbb";
     /** Long enough for an upload on a busy machine, short enough to wait for. */
-    private static final Duration SHORT = Duration.ofSeconds(30);
+    static final Duration SHORT = Duration.ofSeconds(30);
 
-    @TempDir
-    static Path base;
-
-    private S3Server s3;
-    private int tests;
-    private Path folder;
-    private S3ObjectStore store;
-    private TestHost host;
+    TestHost host;
     private Keeper keeper;
-
-    @BeforeAll
-    void start() {
-        s3 = S3Server.start(base.resolve("s3"), 0);
-    }
-
-    @AfterAll
-    void stop() {
-        s3.close();
-    }
 
     @BeforeEach
     void fresh() throws Exception {
-        tests++;
-        folder = Files.createDirectories(base.resolve("t" + tests));
-        store = new S3ObjectStore(new S3ObjectStore.Access(
-                s3.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), "keeper-" + tests, Duration.ofSeconds(60)));
-        store.check(true);
         use(null);
-    }
-
-    @AfterEach
-    void end() {
-        store.close();
     }
 
     private void use(WrapKey key) throws Exception {
         use(key, Duration.ofDays(1));
     }
 
-    private void use(WrapKey key, Duration grace) throws Exception {
-        host = TestHost.of(folder, "h1", store, KEYS, key);
+    void use(WrapKey key, Duration grace) throws Exception {
+        host = host("h1", store, key);
         host.repository().graceOfNew(grace);
         keeper = new Keeper(
                 store,
@@ -113,11 +73,11 @@ class KeeperIT {
         return keeper.execute(c, new Progress(), r -> found.add((Report.Found) r));
     }
 
-    private VerifyResult verify(String checkpoint, int percent) throws Exception {
+    VerifyResult verify(String checkpoint, int percent) throws Exception {
         return ((Report.Verified) run(new Command.Verify(header("verify"), checkpoint, percent))).result();
     }
 
-    private PruneResult prune(boolean dryRun) throws Exception {
+    PruneResult prune(boolean dryRun) throws Exception {
         return ((Report.Pruned) run(new Command.Prune(header("prune"), dryRun))).result();
     }
 
@@ -125,11 +85,25 @@ class KeeperIT {
         return ((Report.Rebuilt) run(new Command.Rebuild(header("rebuild"), dryRun))).result();
     }
 
-    private void forget(String... ids) throws Exception {
+    void forget(String... ids) throws Exception {
         run(new Command.Forget(header("forget"), List.of(ids), null, null, List.of(), false));
     }
 
-    private void checkpoint(String id, long seed, Instant takenAt) throws Exception {
+    ForgetResult forget(KeepPolicy keep, boolean dryRun, String... inUse) throws Exception {
+        return ((Report.Forgotten)
+                        run(new Command.Forget(header("forget"), List.of(), "net-a", keep, List.of(inUse), dryRun)))
+                .result();
+    }
+
+    Report.Held hold(String checkpoint, Instant until) throws Exception {
+        return (Report.Held) run(new Command.Hold(header("hold"), checkpoint, "evidence", until));
+    }
+
+    void release(String checkpoint) throws Exception {
+        run(new Command.Release(header("release"), checkpoint));
+    }
+
+    void checkpoint(String id, long seed, Instant takenAt) throws Exception {
         TestImage.write(host.image(id, "a"), 12L << 20, seed);
         Archiver.Result r = TestHost.archive(host, id, "a");
         CheckpointManifest m = TestHost.manifest(id, r.vms());
@@ -138,17 +112,9 @@ class KeeperIT {
                         1, id, "net-a", null, takenAt, m.layout(), m.vms(), m.machines(), m.cut()));
     }
 
-    private void two() throws Exception {
+    void two() throws Exception {
         checkpoint(CP1, 1, Instant.parse("2026-01-01T00:00:00Z"));
         checkpoint(CP2, 2, Instant.parse("2026-01-02T00:00:00Z"));
-    }
-
-    private Set<String> keys(String prefix) throws Exception {
-        var keys = new HashSet<String>();
-        for (Stored s : store.list(prefix)) {
-            keys.add(s.key());
-        }
-        return keys;
     }
 
     private void put(String key, byte[] data) throws Exception {
@@ -157,7 +123,7 @@ class KeeperIT {
 
     /** A pack that only the checkpoint needs. */
     private String packOf(String checkpoint) throws Exception {
-        Set<String> before = keys(KEYS.packs());
+        List<String> before = keys(KEYS.packs());
         String other = checkpoint.equals(CP1) ? CP2 : CP1;
         assertThat(before).isNotEmpty();
         for (String key : before) {
@@ -244,7 +210,7 @@ class KeeperIT {
         assertThat(r.checkpoints()).containsExactly(CP1, CP2);
         assertThat(found).extracting(f -> f.manifest().checkpoint()).containsExactly(CP1, CP2);
         assertThat(verify(null, 100).sound()).isTrue();
-        TestHost other = TestHost.of(folder, "h2", store, KEYS, null);
+        TestHost other = host("h2");
         other.pull(CP1, "a");
         TestImage.assertSame(host.image(CP1, "a"), other.image(CP1, "a"));
     }
@@ -252,9 +218,9 @@ class KeeperIT {
     @Test
     void aBrokenIndexIsReplaced_andABrokenPackIsNamed() throws Exception {
         two();
-        String index = keys(KEYS.indexes()).iterator().next();
+        String index = keys(KEYS.indexes()).get(0);
         put(index, new byte[100]);
-        String pack = keys(KEYS.packs()).iterator().next();
+        String pack = keys(KEYS.packs()).get(0);
         put(pack, new byte[100]);
 
         RebuildResult r = rebuild(false);
@@ -290,16 +256,13 @@ class KeeperIT {
         two();
         checkpoint("cp-3", 3, Instant.parse("2026-01-03T00:00:00Z"));
         checkpoint("cp-4", 4, Instant.parse("2026-01-04T00:00:00Z"));
-        run(new Command.Hold(header("hold"), CP1, "evidence", null));
-        var policy = new Command.Forget(
-                header("forget"), List.of(), "net-a", new KeepPolicy(1, null, null, null, null), List.of("cp-3"), true);
+        hold(CP1, null);
+        var policy = new KeepPolicy(1, null, null, null, null);
 
-        var dry = ((Report.Forgotten) run(policy)).result();
+        var dry = forget(policy, true, "cp-3");
         assertThat(dry.forgotten()).extracting(ForgetEntry::checkpoint).containsExactly(CP2);
         assertThat(keys(KEYS.checkpoints())).hasSize(4);
-        var done = ((Report.Forgotten) run(
-                        new Command.Forget(header("forget"), List.of(), "net-a", policy.keep(), policy.inUse(), false)))
-                .result();
+        var done = forget(policy, false, "cp-3");
 
         assertThat(done.forgotten()).extracting(ForgetEntry::checkpoint).containsExactly(CP2);
         assertThat(done.kept())
@@ -313,8 +276,7 @@ class KeeperIT {
     void aHeldCheckpointIsNotForgotten_untilItIsReleased_andTheNoteSaysWhatTheBucketLacks() throws Exception {
         two();
         byte[] before = store.get(KEYS.checkpoint(CP1), 1 << 20);
-        var held = (Report.Held) run(
-                new Command.Hold(header("hold"), CP1, "evidence", Instant.now().plusSeconds(3600)));
+        var held = hold(CP1, Instant.now().plusSeconds(3600));
         assertThat(held.locked()).isFalse();
         assertThat(held.note()).contains("no S3 Object Lock");
         assertThat(store.get(KEYS.checkpoint(CP1), 1 << 20)).isEqualTo(before);
@@ -323,7 +285,7 @@ class KeeperIT {
                 .isInstanceOfSatisfying(
                         StorageException.class, e -> assertThat(e.code().name()).isEqualTo("CHECKPOINT_HELD"));
         assertThat(keys(KEYS.checkpoints())).hasSize(2);
-        run(new Command.Release(header("release"), CP1));
+        release(CP1);
         forget(CP2, CP1);
         forget(CP2, CP1); // again: nothing to do
 
@@ -343,7 +305,7 @@ class KeeperIT {
                 .pollInterval(Duration.ofSeconds(1))
                 .until(() -> prune(true), p -> p.markedPacks() > 0 && p.nextAt() != null);
         assertThat(keys(KEYS.gc())).isEmpty();
-        Set<String> all = keys(KEYS.packs());
+        List<String> all = keys(KEYS.packs());
         PruneResult marked = prune(false);
         assertThat(marked.markedPacks()).isGreaterThanOrEqualTo(dry.markedPacks());
         assertThat(marked.deletedPacks()).isZero();
@@ -365,7 +327,7 @@ class KeeperIT {
                     prune(false);
                     return keys(KEYS.vms() + "cp-lost").isEmpty();
                 });
-        TestHost other = TestHost.of(folder, "h2", store, KEYS, null);
+        TestHost other = host("h2");
         other.pull(CP2, "a");
         TestImage.assertSame(host.image(CP2, "a"), other.image(CP2, "a"));
         other.pull("cp-new", "a");
@@ -375,7 +337,7 @@ class KeeperIT {
     @Test
     void nothingIsPrunedWhileAManifestCannotBeRead() throws Exception {
         two();
-        Set<String> all = keys(KEYS.packs());
+        List<String> all = keys(KEYS.packs());
         put(KEYS.vm(CP1, "a"), new byte[10]);
 
         assertThatThrownBy(() -> prune(false))

@@ -8,11 +8,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
-import io.holdfast.devstack.S3Server;
 import io.holdfast.schemas.event.ErrorCode;
-import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.app.Archiver;
-import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -24,63 +21,43 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The repository on a real S3 server behind a proxy that does what networks and servers do at their worst. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class RobustnessIT {
-    private static final String CP = "cp-20260101t000000z-abcdef";
-    private static final Keys KEYS = new Keys("r");
-
-    @TempDir
-    static Path base;
-
-    private S3Server s3;
+class RobustnessIT extends BucketTest {
     private FaultProxy proxy;
-    private int tests;
-    private String bucket;
-    private Path folder;
-    private S3ObjectStore store;
 
-    @BeforeAll
-    void start() {
-        s3 = S3Server.start(base.resolve("s3"), 0);
+    @Override
+    Server start() throws Exception {
+        Server server = super.start();
+        proxy = FaultProxy.before(server.endpoint());
+        return server;
     }
 
     @AfterAll
-    void stop() {
-        s3.close();
-    }
-
-    @BeforeEach
-    void fresh() throws Exception {
-        tests++;
-        bucket = "bucket-" + tests;
-        folder = Files.createDirectories(base.resolve("t" + tests));
-        proxy = FaultProxy.before(s3.endpoint());
-        store = store(Duration.ofSeconds(60));
-        store.check(true);
+    void endProxy() {
+        if (proxy != null) {
+            proxy.close();
+        }
     }
 
     @AfterEach
-    void end() {
-        store.close();
-        proxy.close();
+    void heal() {
+        proxy.heal();
+        proxy.latency(Duration.ZERO);
+        proxy.forget();
     }
 
-    private S3ObjectStore store(Duration retry) {
-        return new S3ObjectStore(new S3ObjectStore.Access(
-                proxy.endpoint(), "us-east-1", s3.accessKey(), s3.secretKey(), bucket, retry, Duration.ofSeconds(2)));
+    @Override
+    String endpoint() {
+        return proxy.endpoint();
     }
 
-    private TestHost host(String name) throws Exception {
-        return TestHost.of(folder, name, store, KEYS, null);
+    @Override
+    Duration silence() {
+        return Duration.ofSeconds(2);
     }
 
     private static Predicate<Seen> put(String what) {
@@ -97,7 +74,7 @@ class RobustnessIT {
     }
 
     private boolean exists(String key) {
-        return Files.exists(base.resolve("s3/data").resolve(bucket).resolve(key));
+        return Files.exists(object(key));
     }
 
     @ParameterizedTest
@@ -166,7 +143,7 @@ class RobustnessIT {
                         fault == Fault.FULL || fault == Fault.QUOTA
                                 ? ErrorCode.REPOSITORY_FULL
                                 : ErrorCode.REPOSITORY_UNAVAILABLE);
-        assertThat(e).hasMessageContaining("object r/packs/");
+        assertThat(e).hasMessageContaining("object some/prefix/packs/");
         assertThat(e.remedy()).contains("bucket " + bucket);
         assertThat(took).as("a refusal is not tried again").isLessThan(Duration.ofSeconds(20));
         assertThat(manifest).isFalse();
@@ -181,17 +158,16 @@ class RobustnessIT {
     @Test
     void serverThatIsBusyForAWhileIsAskedEverMoreSeldom() throws Exception {
         // Given
-        store.close();
-        store = store(Duration.ofSeconds(4));
+        store = connect(Duration.ofSeconds(4));
         proxy.inject(Fault.SLOW_DOWN, 0, s -> true);
         proxy.forget();
 
         // When
-        StorageException e = failure(() -> store.size("r/config"));
+        StorageException e = failure(() -> store.size(KEYS.config()));
 
         // Then
         assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
-        assertThat(e).hasMessageContaining("object r/config").hasMessageContaining("tried");
+        assertThat(e).hasMessageContaining("object some/prefix/config").hasMessageContaining("tried");
         assertThat(e.remedy()).contains(proxy.endpoint());
         assertThat(proxy.seen().size()).isBetween(4, 15);
     }
@@ -285,7 +261,7 @@ class RobustnessIT {
         assertThat(done.get()).isEqualTo(1);
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
         assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
-        assertThat(e).hasMessageContaining("object r/packs/");
+        assertThat(e).hasMessageContaining("object some/prefix/packs/");
     }
 
     @Test
@@ -294,7 +270,7 @@ class RobustnessIT {
         TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 1 << 20, 1);
         commit(one, CP, archive(one, CP, "a"));
-        Path root = base.resolve("s3/data").resolve(bucket).resolve("r");
+        Path root = object("some/prefix");
         move(root.resolve("packs"), folder.resolve("old-packs"));
         move(root.resolve("index"), folder.resolve("old-index"));
         TestHost other = host("other");

@@ -1,0 +1,133 @@
+package io.holdfast.storage.it;
+
+import io.holdfast.devstack.S3Server;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.WrapKey;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Tests on a real S3 server that the class shares; each test has a bucket, a folder and a store of its own. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+abstract class BucketTest {
+    static final String CP = "cp-20260101t000000z-abcdef";
+    static final String CP2 = "cp-20260101t000100z-abcdef";
+    static final Keys KEYS = new Keys("some/prefix");
+
+    @TempDir
+    static Path base;
+
+    /** The dev stack's server; null where the class brings another. */
+    S3Server s3;
+
+    private Server server;
+    private int tests;
+    String bucket;
+    Path folder;
+    S3ObjectStore store;
+    private final List<S3ObjectStore> stores = new ArrayList<>();
+
+    /** An S3 server with one account. */
+    record Server(String endpoint, String accessKey, String secretKey, Runnable end) {}
+
+    /** Starts the server of this class: the dev stack's. */
+    Server start() throws Exception {
+        s3 = S3Server.start(base.resolve("s3"), 0);
+        return new Server(s3.endpoint(), s3.accessKey(), s3.secretKey(), s3::close);
+    }
+
+    @BeforeAll
+    void startServer() throws Exception {
+        server = start();
+    }
+
+    @AfterAll
+    void endServer() {
+        if (server != null) {
+            server.end().run();
+        }
+    }
+
+    @BeforeEach
+    void freshBucket() throws Exception {
+        tests++;
+        bucket = getClass().getSimpleName().toLowerCase(java.util.Locale.ROOT) + "-" + tests;
+        folder = Files.createDirectories(base.resolve("t" + tests));
+        // with patience, past what a class puts in between
+        try (S3ObjectStore direct = new S3ObjectStore(new S3ObjectStore.Access(
+                server.endpoint(),
+                "us-east-1",
+                server.accessKey(),
+                server.secretKey(),
+                bucket,
+                Duration.ofSeconds(60)))) {
+            direct.check(true);
+        }
+        store = connect(Duration.ofSeconds(60));
+    }
+
+    @AfterEach
+    void closeStores() {
+        stores.forEach(S3ObjectStore::close);
+        stores.clear();
+    }
+
+    /** Where tests reach the server. */
+    String endpoint() {
+        return server.endpoint();
+    }
+
+    String accessKey() {
+        return server.accessKey();
+    }
+
+    String secretKey() {
+        return server.secretKey();
+    }
+
+    /** After that much time without a byte a request is given up. */
+    Duration silence() {
+        return Duration.ofSeconds(30);
+    }
+
+    /** One more store on the test's bucket; it is closed with the test. */
+    final S3ObjectStore connect(Duration retry) {
+        return connect(endpoint(), secretKey(), retry);
+    }
+
+    final S3ObjectStore connect(String endpoint, String secret, Duration retry) {
+        S3ObjectStore s = new S3ObjectStore(
+                new S3ObjectStore.Access(endpoint, "us-east-1", server.accessKey(), secret, bucket, retry, silence()));
+        stores.add(s);
+        return s;
+    }
+
+    /** A host on the test's store, without encryption. */
+    final TestHost host(String name) throws IOException {
+        return host(name, store, null);
+    }
+
+    final TestHost host(String name, S3ObjectStore its, WrapKey key) throws IOException {
+        return TestHost.of(folder, name, its, KEYS, key);
+    }
+
+    /** The file in which the dev stack's server keeps an object. */
+    final Path object(String key) {
+        return base.resolve("s3/data").resolve(bucket).resolve(key);
+    }
+
+    /** Every object of the bucket whose key begins so. */
+    final List<String> keys(String prefix) throws Exception {
+        return store.list(prefix).stream().map(o -> o.key()).sorted().toList();
+    }
+}

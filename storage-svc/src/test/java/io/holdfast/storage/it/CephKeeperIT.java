@@ -1,0 +1,146 @@
+package io.holdfast.storage.it;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
+
+import io.holdfast.schemas.event.KeepPolicy;
+import io.holdfast.schemas.event.Maintenance.PruneResult;
+import io.holdfast.storage.domain.StorageException;
+import io.minio.ListObjectsArgs;
+import io.minio.MakeBucketArgs;
+import io.minio.MinioClient;
+import io.minio.RemoveObjectArgs;
+import io.minio.Result;
+import io.minio.errors.ErrorResponseException;
+import io.minio.messages.Item;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Work on a repository on Ceph, also in a bucket with S3 Object Lock. */
+class CephKeeperIT extends KeeperIT {
+    @Override
+    Server start() throws Exception {
+        return CephServer.forTests(base.resolve("ceph"));
+    }
+
+    private MinioClient client;
+
+    /** Past our own code, as somebody with the account's rights would do it. */
+    private MinioClient client() {
+        if (client == null) {
+            client = MinioClient.builder()
+                    .endpoint(endpoint())
+                    .region("us-east-1")
+                    .credentials(accessKey(), secretKey())
+                    .build();
+        }
+        return client;
+    }
+
+    private void useLockingBucket(Duration grace) throws Exception {
+        bucket = bucket + "-lock";
+        client().makeBucket(MakeBucketArgs.builder()
+                .bucket(bucket)
+                .region("us-east-1")
+                .objectLock(true)
+                .build());
+        store = connect(Duration.ofSeconds(60));
+        use(null, grace);
+    }
+
+    /** Every version in the bucket, and every mark of a deletion. */
+    private List<Item> versions() throws Exception {
+        List<Item> list = new ArrayList<>();
+        for (Result<Item> r : client().listObjects(ListObjectsArgs.builder()
+                .bucket(bucket)
+                .recursive(true)
+                .includeVersions(true)
+                .build())) {
+            list.add(r.get());
+        }
+        return list;
+    }
+
+    @Test
+    void whatAHoldLocksNobodyCanDelete_andNoForgetHidesIt() throws Exception {
+        useLockingBucket(Duration.ofDays(1));
+        two();
+        Instant until = Instant.now().plusSeconds(3600);
+        var held = hold(CP1, until);
+        assertThat(held.locked()).isTrue();
+        assertThat(held.note()).contains("refuses to delete");
+
+        int locked = 0;
+        for (Item v : versions()) {
+            boolean needed = v.objectName().equals(KEYS.checkpoint(CP1))
+                    || v.objectName().equals(KEYS.vm(CP1, "a"));
+            Instant its = store.lockedUntil(v.objectName()).orElse(null);
+            if (its == null) {
+                assertThat(needed).as("%s must be locked", v.objectName()).isFalse();
+                continue;
+            }
+            locked++;
+            assertThat(its).isBetween(until.minusSeconds(1), until.plusSeconds(1));
+            assertThatThrownBy(() -> client().removeObject(RemoveObjectArgs.builder()
+                            .bucket(bucket)
+                            .object(v.objectName())
+                            .versionId(v.versionId())
+                            .bypassGovernanceMode(true)
+                            .build()))
+                    .isInstanceOfSatisfying(
+                            ErrorResponseException.class,
+                            e -> assertThat(e.errorResponse().code()).isEqualTo("AccessDenied"));
+        }
+        // config, both manifests, packs of CP1 and not those of CP2 alone
+        assertThat(locked).isBetween(8, keys(KEYS.packs()).size());
+
+        release(CP1);
+        assertThatThrownBy(() -> forget(CP1))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("locked in the bucket until");
+        var kept = forget(new KeepPolicy(1, null, null, null, null), false).kept();
+        assertThat(kept).anySatisfy(e -> {
+            assertThat(e.checkpoint()).isEqualTo(CP1);
+            assertThat(e.reasons()).containsExactly("retained");
+        });
+        assertThat(verify(null, 100).sound()).isTrue();
+    }
+
+    @Test
+    void aRetainedPackThatNobodyNeedsIsNotHiddenByAPrune() throws Exception {
+        useLockingBucket(SHORT);
+        two();
+        checkpoint("cp-3", 3, Instant.parse("2026-01-03T00:00:00Z"));
+        Instant until = Instant.now().plusSeconds(3600);
+        assertThat(hold(CP1, until).locked()).isTrue();
+        List<String> before = keys(KEYS.packs());
+
+        // somebody hides the checkpoint past us: its packs are needed by nobody, and locked
+        store.delete(KEYS.checkpoint(CP1));
+        forget(CP2);
+        PruneResult swept = await().atMost(Duration.ofMinutes(5))
+                .pollInterval(Duration.ofSeconds(2))
+                .until(() -> prune(false), p -> p.deletedPacks() > 0);
+        PruneResult after = prune(false);
+
+        List<String> left = keys(KEYS.packs());
+        assertThat(left).hasSize(before.size() - swept.deletedPacks());
+        assertThat(after.deletedPacks()).isZero();
+        assertThat(after.waitingPacks()).isEqualTo(swept.waitingPacks()).isPositive();
+        assertThat(after.nextAt()).isBetween(until.minusSeconds(1), until.plusSeconds(1));
+        for (String pack : before) {
+            assertThat(left.contains(pack) || store.lockedUntil(pack).isEmpty())
+                    .as("%s is there, or was not locked", pack)
+                    .isTrue();
+        }
+        assertThat(verify("cp-3", 100).sound()).isTrue();
+        // the bucket has versions: what was deleted is behind a mark until a lifecycle rule takes it away
+        assertThat(versions().stream()
+                        .filter(v -> !v.isDeleteMarker() && v.objectName().startsWith(KEYS.packs())))
+                .hasSize(before.size());
+    }
+}
