@@ -265,7 +265,7 @@ public final class Importer {
         RamWriter pages;
         try (FileChannel ram = image.create(ImageFolder.RAM);
                 FileChannel in = FileChannel.open(file, StandardOpenOption.READ)) {
-            pages = new RamWriter(ram, () -> {});
+            pages = new RamWriter(ram, () -> {}, () -> {});
             var parser = new StreamParser(pages, vm.memoryBytes() + OTHER_BLOCKS);
             ByteBuffer piece = ByteBuffer.allocateDirect(PIECE);
             boolean checked = false;

@@ -297,6 +297,9 @@ class ConcurrentMaintenanceTest {
                             null,
                             List.of(new VmManifest.Run(0, ids.array())))));
             byte[] data = vm.encode();
+            if (broken == Broken.LEASE_NOT_CHECKED) {
+                late(100, () -> {}); // else it is rarely slow enough to be seen
+            }
             store.put(KEYS.vm(checkpoint, "a"), data, 0, data.length);
             if (broken != Broken.LEASE_NOT_CHECKED) {
                 lease.check();
@@ -689,8 +692,8 @@ class ConcurrentMaintenanceTest {
         World w = new World(seed, broken);
         w.repository().open();
         w.upload(1);
-        w.start(w::forget);
-        w.start(w::hold);
+        w.start(() -> w.late(10, w::forget));
+        w.start(() -> w.late(10, w::hold));
         w.runAll();
         w.promises("when both had ended");
         remove(w.state);
@@ -707,7 +710,7 @@ class ConcurrentMaintenanceTest {
     @Test
     void aForgetThatAHoldCannotSeeIsCaught() {
         assertThatThrownBy(() -> {
-                    for (long seed = 1; seed <= 200; seed++) {
+                    for (long seed = 1; seed <= 5000; seed++) {
                         duel(seed, Broken.FORGET_UNSEEN);
                     }
                 })
