@@ -1,5 +1,6 @@
 /* The gate: a BPF program on a TAP's TCX egress hook, and a map value that it shares with us. */
 #define _GNU_SOURCE
+#include "fault.h"
 #include "holdfast.h"
 #include "netns.h"
 #include <arpa/inet.h>
@@ -210,6 +211,7 @@ int hf_gate_unmap(struct hf_gate *gate) { return munmap(gate, MAP_BYTES) < 0 ? -
 
 int hf_gate_set(struct hf_gate *gate, int state)
 {
+	hf_fault_at(state == HF_CLOSED ? HF_AT_GATE_CLOSE : HF_AT_GATE_OPEN);
 	__atomic_store_n(&gate->state, (uint64_t)state, __ATOMIC_SEQ_CST);
 	return 0;
 }
@@ -274,6 +276,9 @@ int hf_gate_give(struct hf_gate *gate, int hold_fd, int out_fd, int max, long pa
 			continue;
 		}
 		result[0]++;
+		int fault = hf_fault_at(HF_AT_GIVE);
+		if (fault < 0)
+			return fault;
 		int64_t until = 0;
 		for (;;) {
 			long r = hf_inject(out_fd, frame, (size_t)n);

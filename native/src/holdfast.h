@@ -142,6 +142,14 @@ HF_API int hf_punch(int fd, int64_t offset, int64_t len);
 HF_API int hf_fsync(int fd);
 HF_API int hf_ftruncate(int fd, int64_t size);
 
+/* -- faults, for tests ---------------------------------------------------------------------------------------- */
+enum { HF_KILL = 0, HF_FAIL = 1, HF_DELAY = 2 };
+/*
+ * Arms one place of fault.h (0: none any more); one at a time, for the whole process. The first call that passes it ends the
+ * process by SIGKILL, fails with -EIO, or waits so many milliseconds; then it is forgotten. Nothing arms one by itself.
+ */
+HF_API int hf_fault(int point, int action, int64_t millis);
+
 /* -- time -------------------------------------------------------------------------------------------------- */
 HF_API int64_t hf_clock_micros(void);            /* CLOCK_REALTIME since the epoch */
 HF_API int64_t hf_monotonic_nanos(void);

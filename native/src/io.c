@@ -1,5 +1,6 @@
 /* Descriptors, files and clocks. */
 #define _GNU_SOURCE
+#include "fault.h"
 #include "holdfast.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -125,6 +126,9 @@ int hf_socketpair(int fds[2]) { return CHECK(socketpair(AF_UNIX, SOCK_STREAM | S
 
 int hf_pipe(int fds[2], int size)
 {
+	int fault = hf_fault_at(HF_AT_PIPE);
+	if (fault < 0)
+		return fault;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	if (size > 0 && fcntl(fds[1], F_SETPIPE_SZ, size) < 0) {
@@ -172,7 +176,11 @@ long hf_read(int fd, void *buf, size_t len, int timeout_ms)
 	}
 }
 
-long hf_read_now(int fd, void *buf, size_t len) { return CHECK(read(fd, buf, len)); }
+long hf_read_now(int fd, void *buf, size_t len)
+{
+	int fault = hf_fault_at(HF_AT_HELD_READ);
+	return fault < 0 ? fault : CHECK(read(fd, buf, len));
+}
 
 long hf_write(int fd, const void *buf, size_t len, int timeout_ms) { return hf_send_fd(fd, buf, len, -1, timeout_ms); }
 
@@ -204,6 +212,9 @@ long hf_send_fd(int sock, const void *buf, size_t len, int with, int timeout_ms)
 	size_t left = len;
 	if (with >= 0 && len == 0)
 		return -EINVAL;
+	int fault = with >= 0 ? hf_fault_at(HF_AT_PASS_FD) : 0;
+	if (fault < 0)
+		return fault;
 	while (left) {
 		ssize_t r = RETRY(send_some(sock, at, left, with));
 		if (r > 0) {

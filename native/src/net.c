@@ -1,5 +1,6 @@
 /* TAPs, packet sockets, link counters: the parts of a network namespace that we hold by descriptors. */
 #define _GNU_SOURCE
+#include "fault.h"
 #include "holdfast.h"
 #include "netns.h"
 #include <arpa/inet.h>
@@ -130,6 +131,9 @@ int hf_link_counters(int rtnl, int ifindex, uint64_t out[2])
 	       .i = {.ifi_family = AF_UNSPEC, .ifi_index = ifindex}};
 	char room[32768] __attribute__((aligned(8)));
 	ssize_t n;
+	int fault = hf_fault_at(HF_AT_COUNTERS);
+	if (fault < 0)
+		return fault;
 	do
 		n = send(rtnl, &q, sizeof q, 0);
 	while (n < 0 && errno == EINTR);
@@ -178,6 +182,9 @@ int hf_packet_open(int netns, int ifindex, int protocol, int vnet, uint32_t mark
 long hf_packet_send(int fd, const void *frame, size_t len)
 {
 	ssize_t r;
+	int fault = fd < 0 ? 0 : hf_fault_at(HF_AT_COOKIE);
+	if (fault < 0)
+		return fault;
 	do
 		r = send(fd, frame, len, 0);
 	while (r < 0 && errno == EINTR);
@@ -188,6 +195,9 @@ long hf_inject(int fd, const void *frame, size_t len)
 {
 	if (len < VNET_HDR + ETH_HLEN)
 		return -EINVAL;
+	int fault = hf_fault_at(HF_AT_INJECT);
+	if (fault < 0)
+		return fault;
 	char *f = (char *)(uintptr_t)frame;
 	struct iovec v[2] = {{f, VNET_HDR_PACKET}, {f + VNET_HDR, len - VNET_HDR}};
 	ssize_t r;

@@ -1,5 +1,6 @@
 /* Tests of libholdfast. What needs root or a device and cannot run says NOT TESTED. */
 #define _GNU_SOURCE
+#include "fault.h"
 #include "holdfast.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int failures, checks;
@@ -301,12 +303,42 @@ static void gate(void)
 		hf_close(all[i]);
 }
 
+static void faults(void)
+{
+	int p[2];
+	EXPECT(hf_fault(HF_AT_PIPE - 1, HF_FAIL, 0) == -EINVAL);
+	EXPECT(hf_fault(HF_AT_LAST + 1, HF_FAIL, 0) == -EINVAL);
+	EXPECT(hf_fault(HF_AT_PIPE, 3, 0) == -EINVAL);
+	EXPECT(hf_fault(HF_AT_PIPE, HF_FAIL, 0) == 0);
+	EXPECT(hf_pipe(p, 0) == -EIO);
+	EXPECT(hf_pipe(p, 0) == 0); /* once */
+	hf_close(p[0]);
+	hf_close(p[1]);
+	EXPECT(hf_fault(HF_AT_PIPE, HF_DELAY, 30) == 0);
+	int64_t begin = hf_monotonic_nanos();
+	EXPECT(hf_pipe(p, 0) == 0 && hf_monotonic_nanos() - begin >= 30000000);
+	hf_close(p[0]);
+	hf_close(p[1]);
+	EXPECT(hf_fault(HF_AT_PIPE, HF_KILL, 0) == 0);
+	pid_t child = fork();
+	if (child == 0) {
+		hf_pipe(p, 0);
+		_exit(0);
+	}
+	int status;
+	EXPECT(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	EXPECT(hf_fault(0, HF_FAIL, 0) == 0); /* taken back */
+	EXPECT(hf_pipe(p, 0) == 0);
+	hf_close(p[0]);
+	hf_close(p[1]);
+}
+
 int main(void)
 {
 	struct {
 		const char *name;
 		void (*run)(void);
-	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}};
+	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}, {"faults", faults}};
 	if (!mkdtemp(folder))
 		return 2;
 	for (unsigned i = 0; i < sizeof tests / sizeof *tests; i++) {

@@ -17,6 +17,7 @@ import java.time.Duration;
  * @param parallelism VMs that are started or loaded side by side
  * @param commandRetention finished commands are remembered that long
  * @param commandMaxAge commands older than that are refused (but destroy and abort)
+ * @param clockTolerance a checkpoint's commands that come longer than that before they were sent are refused
  */
 public record AgentSettings(
         String host,
@@ -29,7 +30,8 @@ public record AgentSettings(
         Duration runLimit,
         int parallelism,
         Duration commandRetention,
-        Duration commandMaxAge) {
+        Duration commandMaxAge,
+        Duration clockTolerance) {
     /** Folder of the instances. */
     public Path instancesDir() {
         return stateDir.resolve("instances");

@@ -2,6 +2,8 @@ package io.holdfast.agent.app;
 
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine;
+import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Frame;
 import io.holdfast.agent.domain.Image;
 import io.holdfast.agent.domain.NicId;
@@ -43,6 +45,7 @@ final class CheckpointWork {
     private final ScheduledExecutorService timer;
     private final Telemetry telemetry;
     private final Clock clock;
+    private final FaultPoints faults;
 
     CheckpointWork(
             Instances instances,
@@ -55,6 +58,7 @@ final class CheckpointWork {
         this.timer = timer;
         this.telemetry = telemetry;
         this.clock = clock;
+        this.faults = instances.ports.faults();
     }
 
     /**
@@ -70,6 +74,8 @@ final class CheckpointWork {
             throw new AgentException(
                     ErrorCode.INVALID_EVENT, "cut limit must be 1 to 60000 ms", "see docs/protocol.md");
         }
+        faults.look();
+        faults.reach(FaultPoint.PREPARE_BEGUN);
         // One that its coordinator has forgotten gives way.
         instances.release(instance, op);
         instances.requireAlive(instance);
@@ -94,9 +100,11 @@ final class CheckpointWork {
                 token.check();
                 Image image = instances.ports.images().create(command.checkpoint(), instance.layout, vm.name());
                 images.put(vm.name(), image);
+                faults.reach(FaultPoint.PREPARE_IMAGE);
                 participants.add(new CutEngine.Participant(vm, vm.prepareSnapshot(image)));
             }
             token.check();
+            faults.reach(FaultPoint.PREPARE_SNAPSHOTS);
             CutEngine.Prepared prepared = instances
                     .ports
                     .cutEngine()
@@ -105,6 +113,7 @@ final class CheckpointWork {
                             List.copyOf(participants),
                             nonce,
                             Duration.ofMillis(command.cutLimitMillis()));
+            faults.reach(FaultPoint.PREPARE_READY);
             instance.checkpoint = new Instance.OpenCheckpoint(command.checkpoint(), participants, images, prepared);
         } catch (AgentException | RuntimeException e) {
             participants.forEach(p -> Instances.quietly(
@@ -117,6 +126,7 @@ final class CheckpointWork {
                 "%s event=prepared checkpoint=%s vms=%d needed=%d free=%d",
                 op, command.checkpoint(), participants.size(), needed, free);
         reporter.last(new Report.Prepared(reporter.done(), needed, free, instance.states()));
+        faults.reach(FaultPoint.PREPARE_REPORTED);
     }
 
     @SuppressWarnings("FutureReturnValueIgnored") // it looks by itself whether it still has something to do
@@ -175,19 +185,20 @@ final class CheckpointWork {
         }
         open.cutting = true;
         CutEngine.Result result;
-        try {
+        // Given up while it waits for its time, or for a peer: it stops waiting.
+        try (var hook = token.onCancel(open.prepared::close)) {
             token.check();
             long ahead = command.startAtMicros() - ChronoUnit.MICROS.between(Instant.EPOCH, clock.instant());
             if (ahead <= 0) {
                 throw new AgentException(
                         ErrorCode.TOO_LATE,
-                        "the cut's time was " + -ahead + " us ago",
-                        "raise holdfast.coordinator.cut-lead, check that the hosts' clocks are synchronised");
+                        "the cut's time was " + -ahead + " us ago by the clock of host " + instances.settings.host(),
+                        "check that the hosts' clocks are synchronised; raise holdfast.coordinator.cut-lead");
             }
             if (ahead > 60_000_000) {
                 throw new AgentException(
-                        ErrorCode.INVALID_EVENT,
-                        "the cut's time is more than 60 s ahead",
+                        ErrorCode.CLOCK_SKEW,
+                        "the cut's time is more than 60 s ahead by the clock of host " + instances.settings.host(),
                         "check that the hosts' clocks are synchronised");
             }
             result = open.prepared.cut(command.startAtMicros());
@@ -196,11 +207,6 @@ final class CheckpointWork {
             releaseQuietly(instance, op);
             throw e;
         }
-        LOG.infof(
-                "%s event=cut checkpoint=%s pause-micros=%d",
-                op, open.id, result.figures().runningMicros() - result.figures().stoppedMicros());
-        telemetry.cut(result.figures());
-        reporter.first(new Report.CutDone(reporter.header("cut", "done"), result.figures()));
         write(instance, open, result, op, reporter, token);
     }
 
@@ -216,12 +222,22 @@ final class CheckpointWork {
         List<VmImage> written = new ArrayList<>();
         Runnable closeAll = () -> open.participants.forEach(p -> p.snapshot().close());
         try (var hook = token.onCancel(closeAll)) {
+            LOG.infof(
+                    "%s event=cut checkpoint=%s pause-micros=%d",
+                    op,
+                    open.id,
+                    result.figures().runningMicros() - result.figures().stoppedMicros());
+            faults.reach(FaultPoint.CUT_DONE);
+            telemetry.cut(result.figures());
+            reporter.first(new Report.CutDone(reporter.header("cut", "done"), result.figures()));
+            faults.reach(FaultPoint.CUT_REPORTED);
             for (CutEngine.Participant p : open.participants) {
                 token.check();
                 long left = instances.settings.writeLimit().toNanos() - (System.nanoTime() - begin);
                 p.snapshot().awaitComplete(Duration.ofNanos(Math.max(left, 1)));
             }
             token.check();
+            faults.reach(FaultPoint.WRITE_FRAMES);
             for (Map.Entry<NicId, List<Frame>> e : result.frames().entrySet()) {
                 NicId nic = e.getKey();
                 if (!e.getValue().isEmpty()) {
@@ -235,15 +251,23 @@ final class CheckpointWork {
                 }
             }
             instances.ports.images().writeFigures(open.id, result.figures());
+            faults.reach(FaultPoint.WRITE_SEALING);
             for (CutEngine.Participant p : open.participants) {
                 token.check();
                 written.add(open.images.get(p.vm().name()).seal());
+                faults.reach(FaultPoint.WRITE_SEALED);
             }
             token.check();
             // Complete: it stays when the agent restarts.
             instances.state(instance, instance.state.withCheckpoints(List.of()));
+            faults.reach(FaultPoint.WRITE_COMPLETE);
         } catch (AgentException | RuntimeException e) {
             releaseQuietly(instance, op);
+            try {
+                instances.ports.images().delete(open.id);
+            } catch (AgentException again) {
+                LOG.errorf(again, "%s event=image-not-removed checkpoint=%s", op, open.id);
+            }
             throw new WriteFailed(e instanceof AgentException a ? a : Parallel.internal(e));
         }
         Instances.quietly(op, "cut", open.prepared::close);
@@ -254,6 +278,11 @@ final class CheckpointWork {
         telemetry.written(data, took);
         LOG.infof("%s event=written checkpoint=%s data-bytes=%d millis=%d", op, open.id, data, took.toMillis());
         reporter.last(new Report.Written(reporter.header("write", "done"), List.copyOf(written)));
+        try {
+            faults.reach(FaultPoint.WRITE_REPORTED);
+        } catch (AgentException e) {
+            throw new IllegalStateException(e); // it cannot fail
+        }
     }
 
     /** The cut was done and reported; what failed is the write. */
@@ -278,6 +307,8 @@ final class CheckpointWork {
     /** Gives up a checkpoint. Needs nothing. Effects: no snapshot, no image of it here, VMs run. */
     void abort(Command.Abort command, Reporter reporter, CancelToken token) throws AgentException {
         Op op = Op.of(command);
+        faults.look();
+        faults.reach(FaultPoint.ABORT_BEGUN);
         var found = instances.find(command.header().instance());
         if (found.isPresent()) {
             Instance instance = found.get();
@@ -290,6 +321,7 @@ final class CheckpointWork {
             }
             instances.makeSafe(instance, op);
         }
+        faults.reach(FaultPoint.ABORT_RELEASED);
         instances.ports.images().delete(command.checkpoint());
         LOG.infof("%s event=aborted checkpoint=%s reason=\"%s\"", op, command.checkpoint(), command.reason());
         reporter.last(new Report.Aborted(reporter.done()));

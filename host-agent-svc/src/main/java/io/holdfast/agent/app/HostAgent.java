@@ -230,6 +230,7 @@ public final class HostAgent {
                     ErrorCode.INVALID_EVENT, "the command is incomplete: " + e, "see docs/protocol.md", e));
         }
         Command.Header header = command.header();
+        Duration ahead = Duration.between(clock.instant(), sentAt);
         long seen = journal.epoch(header.instance());
         if (header.epoch() < seen) {
             return Optional.of(new AgentException(
@@ -241,8 +242,18 @@ public final class HostAgent {
         if (!alwaysUseful && sentAt.isBefore(clock.instant().minus(settings.commandMaxAge()))) {
             return Optional.of(new AgentException(
                     ErrorCode.TOO_LATE,
-                    "the command was sent at " + sentAt + ", too long ago to be of use",
-                    "request the operation again"));
+                    "the command was sent at " + sentAt + ", " + ahead.negated().toSeconds()
+                            + " s ago by the clock of host " + settings.host() + ": too long to be of use",
+                    "request the operation again; check that the hosts' clocks are synchronised"));
+        }
+        if ((command instanceof Command.Prepare || command instanceof Command.Cut)
+                && ahead.compareTo(settings.clockTolerance()) > 0) {
+            // Nothing comes before it was sent: this host would start its cut so much later than its peers.
+            return Optional.of(new AgentException(
+                    ErrorCode.CLOCK_SKEW,
+                    "by the clock of host " + settings.host() + " the command comes " + ahead.toMillis()
+                            + " ms before it was sent: this clock or the coordinator's is wrong",
+                    "synchronise the clocks of all hosts (NTP)"));
         }
         return Optional.empty();
     }

@@ -21,6 +21,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.jboss.logging.Logger;
 
 /** The instances of this host, and what every work on them needs. Each instance is worked on by its own executor only. */
@@ -227,22 +228,33 @@ final class Instances {
 
     /** Whatever happened: VMs of a running instance that stand still run again. Returns the VMs that stood still. */
     List<String> makeSafe(Instance instance, Op op) {
-        List<String> found = new ArrayList<>();
-        if (instance.state.phase() != InstanceState.Phase.RUNNING) {
-            return found;
-        }
-        for (Vm vm : instance.present()) {
-            if ("paused".equals(vm.state().state())) {
-                found.add(vm.name());
-                try {
-                    vm.cont(settings.runLimit());
-                    LOG.warnf("%s event=vm-run-again vm=%s msg=\"found paused\"", op, vm.name());
-                } catch (AgentException | RuntimeException e) {
-                    LOG.errorf(e, "%s event=vm-not-run-again vm=%s", op, vm.name());
+        List<String> found = new CopyOnWriteArrayList<>();
+        try {
+            // Side by side: one that does not answer keeps no other standing.
+            Parallel.each(instance.present(), Math.max(1, instance.present().size()), vm -> {
+                if (makeSafe(instance, vm, op)) {
+                    found.add(vm.name());
                 }
-            }
+            });
+        } catch (AgentException e) {
+            LOG.errorf(e, "%s event=vms-not-made-safe", op);
         }
         return found;
+    }
+
+    /** The same for one VM; whether it stood still. */
+    boolean makeSafe(Instance instance, Vm vm, Op op) {
+        if (instance.state.phase() != InstanceState.Phase.RUNNING
+                || !"paused".equals(vm.state().state())) {
+            return false;
+        }
+        try {
+            vm.cont(settings.runLimit());
+            LOG.warnf("%s event=vm-run-again vm=%s msg=\"found paused\"", op, vm.name());
+        } catch (AgentException | RuntimeException e) {
+            LOG.errorf(e, "%s event=vm-not-run-again vm=%s", op, vm.name());
+        }
+        return true;
     }
 
     /** Gives up the checkpoint in work, if any: snapshots closed, images removed, VMs run. Idempotent. */

@@ -1,6 +1,8 @@
 package io.holdfast.agent.app;
 
 import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Vm;
 import io.holdfast.schemas.event.InstanceLayout;
 import java.io.IOException;
@@ -8,6 +10,8 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Consumer;
 import org.jboss.logging.Logger;
 
 /**
@@ -25,14 +29,18 @@ final class Takeover {
 
     void run() throws IOException {
         Set<String> persisted = new HashSet<>(instances.files.present());
-        for (String name : persisted) {
+        FaultPoints faults = instances.ports.faults();
+        faults.look();
+        faults.reachIo(FaultPoint.TAKEOVER_BEGUN);
+        // Side by side, as the VMs are: one QEMU that does not answer keeps no VM of another standing.
+        each(List.copyOf(persisted), name -> {
             Op op = Op.own(name, instances.settings.host(), "takeover");
             try {
                 one(name, op);
             } catch (AgentException | IOException | RuntimeException e) {
                 LOG.errorf(e, "%s event=takeover-failed", op);
             }
-        }
+        });
         for (String name : instances.ports.fabric().present()) {
             if (!persisted.contains(name)) {
                 Op op = Op.own(name, instances.settings.host(), "takeover");
@@ -43,6 +51,14 @@ final class Takeover {
                     LOG.errorf(e, "%s event=leftover-network-not-removed", op);
                 }
             }
+        }
+    }
+
+    private static void each(List<String> names, Consumer<String> task) {
+        try {
+            Parallel.each(names, Math.max(1, names.size()), task::accept);
+        } catch (AgentException e) {
+            LOG.errorf(e, "event=takeover-failed");
         }
     }
 
@@ -62,19 +78,23 @@ final class Takeover {
             instances.remove(name, op);
             return;
         }
-        for (String vmName : instance.placed) {
+        List<String> paused = new CopyOnWriteArrayList<>();
+        each(instance.placed, vmName -> {
             try {
                 Vm vm = instances.ports.hypervisor().adopt(instances.vmPlan(instance, vmName, null));
                 instance.vms.put(vmName, vm);
                 LOG.infof(
                         "%s event=vm-found vm=%s pid=%d state=%s",
                         op, vmName, vm.pid(), vm.state().state());
+                // First of all: nothing stands still because an agent died.
+                if (instances.makeSafe(instance, vm, op)) {
+                    paused.add(vmName);
+                }
             } catch (AgentException | RuntimeException e) {
                 LOG.errorf(e, "%s event=vm-not-taken-over vm=%s", op, vmName);
             }
-        }
-        // First of all: nothing stands still because an agent died.
-        List<String> paused = instances.makeSafe(instance, op);
+        });
+        instances.ports.faults().reachIo(FaultPoint.TAKEOVER_RUNNING);
         try {
             instances.release(instance, op);
         } catch (AgentException | RuntimeException e) {

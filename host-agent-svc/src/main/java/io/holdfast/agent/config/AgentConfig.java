@@ -81,4 +81,18 @@ public interface AgentConfig {
     /** Commands sent longer ago are refused with TOO_LATE; destroy and abort are always done. */
     @WithDefault("PT10M")
     Duration commandMaxAge();
+
+    /** A checkpoint's commands that come longer than that before they were sent are refused with CLOCK_SKEW. */
+    @WithDefault("PT0.2S")
+    Duration clockTolerance();
+
+    /** For tests: allows the settings below, without which the agent does not start with them. */
+    @WithDefault("false")
+    boolean faultInjection();
+
+    /** For tests: faults to arm when the agent starts, see FaultPoints. The file {@code fault} in the state folder arms more. */
+    Optional<String> fault();
+
+    /** For tests: how much this host's clock is ahead, negative when it is behind. */
+    Optional<Duration> clockOffset();
 }

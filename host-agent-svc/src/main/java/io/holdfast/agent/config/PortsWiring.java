@@ -4,6 +4,7 @@ import io.holdfast.agent.app.DeviceAccess;
 import io.holdfast.agent.app.Ports;
 import io.holdfast.agent.cut.GateCutEngine;
 import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.image.FolderImageStore;
 import io.holdfast.agent.image.NativeCloner;
 import io.holdfast.agent.net.IpFabric;
@@ -35,10 +36,12 @@ public class PortsWiring {
                 usual.startLimit(),
                 usual.commandLimit(),
                 config.loadLimit());
+        FaultPoints faults = Faults.of(config);
         return new Ports(
                 new IpFabric(config.host(), config.netnsPrefix(), config.vxlanPort()),
-                new GateCutEngine(config.settle()),
-                new QemuHypervisor(settings, new NativeCloner()),
-                new FolderImageStore(config.imageDir()));
+                new GateCutEngine(config.settle(), faults),
+                new QemuHypervisor(settings, new NativeCloner(), faults),
+                new FolderImageStore(config.imageDir()),
+                faults);
     }
 }

@@ -4,11 +4,13 @@ import io.holdfast.agent.app.AgentSettings;
 import io.holdfast.agent.app.HostAgent;
 import io.holdfast.agent.app.Outbox;
 import io.holdfast.agent.app.Ports;
+import io.holdfast.agent.nat.Native;
 import io.micrometer.core.instrument.MeterRegistry;
 import jakarta.enterprise.inject.Produces;
 import jakarta.inject.Singleton;
 import java.io.IOException;
 import java.time.Clock;
+import java.time.Duration;
 import org.eclipse.microprofile.config.inject.ConfigProperty;
 
 /** Puts the parts together. */
@@ -34,7 +36,11 @@ public class Wiring {
                 config.runLimit(),
                 config.parallelism(),
                 config.commandRetention(),
-                config.commandMaxAge());
-        return new HostAgent(settings, ports, outbox, new MicrometerTelemetry(registry), Clock.systemUTC());
+                config.commandMaxAge(),
+                config.clockTolerance());
+        Duration off = config.clockOffset().orElse(Duration.ZERO);
+        Native.clockOffset(off.toNanos() / 1000);
+        return new HostAgent(
+                settings, ports, outbox, new MicrometerTelemetry(registry), Clock.offset(Clock.systemUTC(), off));
     }
 }

@@ -2,6 +2,7 @@ package io.holdfast.agent.cut;
 
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.InstanceNetwork;
 import io.holdfast.agent.net.Cookie;
 import io.holdfast.agent.net.HostNetwork;
@@ -15,9 +16,16 @@ public final class GateCutEngine implements CutEngine {
     public static final Duration DEFAULT_SETTLE = Duration.ofMillis(1);
 
     private final Duration settle;
+    private final FaultPoints faults;
 
     public GateCutEngine(Duration settle) {
+        this(settle, FaultPoints.OFF);
+    }
+
+    /** One that passes fault points. */
+    public GateCutEngine(Duration settle, FaultPoints faults) {
         this.settle = settle;
+        this.faults = faults;
     }
 
     @Override
@@ -30,6 +38,6 @@ public final class GateCutEngine implements CutEngine {
             throw new AgentException(
                     ErrorCode.INVALID_EVENT, "the nonce has " + nonce.length + " bytes, not " + Cookie.NONCE, "");
         }
-        return new PreparedCut(host, List.copyOf(vms), nonce.clone(), limit, settle);
+        return new PreparedCut(host, List.copyOf(vms), nonce.clone(), limit, settle, faults);
     }
 }

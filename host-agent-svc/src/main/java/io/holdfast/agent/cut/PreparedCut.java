@@ -4,6 +4,8 @@ import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine.Participant;
 import io.holdfast.agent.domain.CutEngine.Prepared;
 import io.holdfast.agent.domain.CutEngine.Result;
+import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Frame;
 import io.holdfast.agent.domain.NetworkPlan.NicPlan;
 import io.holdfast.agent.domain.NetworkPlan.SegmentPlan;
@@ -58,6 +60,7 @@ final class PreparedCut implements Prepared {
     private final byte[] nonce;
     private final Duration limit;
     private final Duration settle;
+    private final FaultPoints faults;
     private final List<VmPart> vms = new ArrayList<>();
     private final List<NicPart> nics = new ArrayList<>();
     private final Map<String, SegmentPart> segments = new LinkedHashMap<>();
@@ -126,8 +129,15 @@ final class PreparedCut implements Prepared {
         }
     }
 
-    PreparedCut(HostNetwork network, List<Participant> participants, byte[] nonce, Duration limit, Duration settle)
+    PreparedCut(
+            HostNetwork network,
+            List<Participant> participants,
+            byte[] nonce,
+            Duration limit,
+            Duration settle,
+            FaultPoints faults)
             throws AgentException {
+        this.faults = faults;
         this.network = network;
         this.nonce = nonce;
         this.limit = limit;
@@ -187,8 +197,11 @@ final class PreparedCut implements Prepared {
     @Override
     public Result cut(long startAtMicros) throws AgentException {
         synchronized (this) {
-            if (used || closed) {
+            if (used) {
                 throw new AgentException(ErrorCode.INTERNAL, "this cut is used up", "prepare another");
+            }
+            if (closed) {
+                throw new AgentException(ErrorCode.ABORTED, "the cut was given up before it began", "");
             }
             used = true;
         }
@@ -270,28 +283,38 @@ final class PreparedCut implements Prepared {
         try {
             checkAlive();
             // a
-            nics.forEach(n -> n.gate.shut());
+            faults.reach(FaultPoint.CUT_GATES_CLOSING);
+            for (var n : nics) {
+                n.gate.shut();
+                faults.reach(FaultPoint.CUT_GATE_CLOSED);
+            }
+            faults.reach(FaultPoint.CUT_GATES_CLOSED);
             long gatesClosed = trace.add(Step.gates_closed);
             awaitDelivered(deadline);
             long delivered = trace.add(Step.delivered);
+            faults.reach(FaultPoint.CUT_DRAINED);
             // b
             for (var v : vms) {
                 v.stopBegan = System.nanoTime();
                 v.stopping = true;
                 v.participant.vm().beginStop();
                 trace.add(Step.stop_sent, v.name());
+                faults.reach(FaultPoint.CUT_STOP_SENT);
             }
             for (var v : vms) {
                 v.stoppedAt = v.participant.vm().awaitStopped(left(deadline));
                 trace.add(v.stoppedAt, Step.stopped, v.name());
             }
+            faults.reach(FaultPoint.CUT_ALL_STOPPED);
             say(Cookie.Kind.STOPPED);
             trace.add(Step.stopped_said);
+            faults.reach(FaultPoint.CUT_STOPPED_SAID);
             // d begins: what a VM is does not change any more, while c goes on what is on the way to it is collected
             snapshots = true;
             for (var v : vms) {
                 v.participant.snapshot().begin();
                 trace.add(Step.snapshot_begun, v.name());
+                faults.reach(FaultPoint.CUT_SNAPSHOT_BEGUN);
             }
             long stopped = Native.micros();
             salvage();
@@ -303,21 +326,26 @@ final class PreparedCut implements Prepared {
                 drain();
             }
             long channels = trace.add(Step.channels);
+            faults.reach(FaultPoint.CUT_CHANNELS);
             // d
             for (var v : vms) {
                 v.armedAt = v.participant.snapshot().awaitArmed(left(deadline));
                 trace.add(v.armedAt, Step.armed, v.name());
             }
+            faults.reach(FaultPoint.CUT_ARMED);
             closeLedger(deadline);
             long armed = Native.micros();
             // e
             say(Cookie.Kind.CAPTURED);
             trace.add(Step.captured_said);
+            faults.reach(FaultPoint.CUT_CAPTURED_SAID);
             awaitCapturedCookies(deadline);
             long captured = Native.micros();
+            faults.reach(FaultPoint.CUT_CAPTURED_HEARD);
             for (var v : vms) {
                 v.participant.vm().beginCont();
                 trace.add(Step.cont_sent, v.name());
+                faults.reach(FaultPoint.CUT_CONT_SENT);
             }
             for (var v : vms) {
                 v.ranAt = v.participant.vm().awaitRunning(left(deadline));
@@ -327,9 +355,11 @@ final class PreparedCut implements Prepared {
             }
             vms.forEach(v -> v.participant.snapshot().writeBehind());
             long running = Native.micros();
+            faults.reach(FaultPoint.CUT_ALL_RUNNING);
             var frames = framesInFlight();
-            openGates();
+            openGates(nics);
             trace.add(Step.gates_open);
+            faults.reach(FaultPoint.CUT_GATES_OPEN);
             sayOnForAWhile();
             var figures = new CutFigures.HostCut(
                     network.plan().host(),
@@ -561,11 +591,12 @@ final class PreparedCut implements Prepared {
     }
 
     private static void checkOverflow(NicPart n) throws NativeException, AgentException {
-        if (n.gate.overflow() > n.overflowBefore) {
+        long lost = n.gate.overflow() - n.overflowBefore;
+        if (lost > 0) {
             throw new AgentException(
                     ErrorCode.HOLD_OVERFLOW,
                     "more frames were in flight to NIC " + n.id.index() + " of VM " + n.id.vm()
-                            + " than its gate can hold (" + n.held.size() + " held)",
+                            + " than its gate can hold (" + n.held.size() + " held, " + lost + " lost)",
                     "try again when there is less traffic");
         }
     }
@@ -613,55 +644,50 @@ final class PreparedCut implements Prepared {
 
     /** Every VM runs again, every frame is given back, every gate is open, whatever else fails. */
     private void rescue(boolean snapshots, Throwable cause) {
-        runAgain(cause);
-        sayQuietly(Cookie.Kind.FAILED);
-        try {
-            drain();
-        } catch (NativeException | AgentException | RuntimeException e) {
-            cause.addSuppressed(e);
-        }
-        try {
-            openGates();
-        } catch (NativeException | RuntimeException e) {
-            cause.addSuppressed(e);
+        sayQuietly(Cookie.Kind.FAILED); // peers need not wait for our VMs
+        quietly(cause, this::drain);
+        // Side by side: a VM that does not answer keeps neither another one nor its frames waiting.
+        try (var each = Executors.newVirtualThreadPerTaskExecutor()) {
+            for (var v : vms) {
+                each.execute(() -> {
+                    if (v.stopping) {
+                        quietly(cause, () -> v.participant.vm().cont(RESCUE));
+                    }
+                    quietly(cause, () -> openGates(v.nics));
+                });
+            }
         }
         if (snapshots) {
             for (var v : vms) {
-                try {
-                    v.participant.snapshot().close();
-                } catch (Exception e) {
-                    cause.addSuppressed(e);
-                }
+                quietly(cause, v.participant.snapshot()::close);
             }
         }
     }
 
-    /** Side by side: a VM that does not answer keeps no other waiting. */
-    private void runAgain(Throwable cause) {
-        try (var each = Executors.newVirtualThreadPerTaskExecutor()) {
-            for (var v : vms) {
-                if (v.stopping) {
-                    each.execute(() -> {
-                        try {
-                            v.participant.vm().cont(RESCUE);
-                        } catch (AgentException | RuntimeException e) {
-                            cause.addSuppressed(e);
-                        }
-                    });
-                }
-            }
+    /** What must not keep the rest from being done. */
+    @FunctionalInterface
+    private interface Try {
+        void run() throws Exception;
+    }
+
+    private static void quietly(Throwable cause, Try what) {
+        try {
+            what.run();
+        } catch (Exception e) {
+            cause.addSuppressed(e);
         }
     }
 
-    private void openGates() throws NativeException {
+    private void openGates(List<NicPart> these) throws NativeException, AgentException {
         NativeException first = null;
-        for (var n : nics) {
+        for (var n : these) {
             try {
                 n.gate.open(n.held);
             } catch (NativeException e) {
                 first = first == null ? e : first;
             }
             n.held.clear();
+            faults.reach(FaultPoint.CUT_GIVING_BACK);
         }
         if (first != null) {
             throw first;

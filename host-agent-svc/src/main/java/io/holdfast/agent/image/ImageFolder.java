@@ -320,8 +320,17 @@ public final class ImageFolder implements Image {
                 e);
     }
 
-    static AgentException failed(String what, Exception e) {
+    /** What a failed access to the image folder is called: NO_SPACE when it is full, else IO_FAILED. */
+    public static AgentException failed(String what, Throwable e) {
+        String message = String.valueOf(e.getMessage());
+        if (message.contains("No space left") || message.contains("quota exceeded")) {
+            return new AgentException(
+                    ErrorCode.NO_SPACE,
+                    what + ": " + message,
+                    "give the image folder more space, remove what else is there",
+                    e);
+        }
         return new AgentException(
-                ErrorCode.IO_FAILED, what + ": " + e.getMessage(), "see the disk and the rights of the folder", e);
+                ErrorCode.IO_FAILED, what + ": " + message, "see the disk and the rights of the image folder", e);
     }
 }

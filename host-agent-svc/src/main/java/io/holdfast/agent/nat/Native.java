@@ -30,6 +30,8 @@ public final class Native {
     private static final int ABI = 1;
     private static final String RESOURCE = "/META-INF/native/linux-x86_64/libholdfast.so";
 
+    private static volatile long clockOffset;
+
     private Native() {}
 
     private static final class Loaded {
@@ -351,8 +353,26 @@ public final class Native {
 
     // Time
 
-    /** Microseconds since the epoch. */
+    /** Microseconds since the epoch, by this host's clock. */
     public static long micros() {
-        return lib().hf_clock_micros();
+        return lib().hf_clock_micros() + clockOffset;
+    }
+
+    /** For tests: from now on {@link #micros} is off by so many microseconds, as the clock of a host can be. */
+    public static void clockOffset(long micros) {
+        clockOffset = micros;
+    }
+
+    // Faults, for tests
+
+    /**
+     * Arms a place of the native library that makes something go wrong the next time that it is passed, once.
+     *
+     * @param point number as in fault.h
+     * @param action 0: the process ends by SIGKILL, 1: the call fails, 2: it waits
+     * @param millis how long it waits
+     */
+    public static void fault(int point, int action, long millis) throws NativeException {
+        check(lib().hf_fault(point, action, millis), "fault " + point);
     }
 }

@@ -141,6 +141,8 @@ public interface NativeLib {
 
     int hf_ftruncate(int fd, long size);
 
+    int hf_fault(int point, int action, long millis);
+
     long hf_clock_micros();
 
     long hf_monotonic_nanos();

@@ -79,6 +79,9 @@ public final class Gate {
     /** The TAP's ring stayed full in this opening: the guest takes nothing, nothing more is waited for. */
     private boolean stuck;
 
+    /** The first frame that could not be given in this opening. */
+    private NativeException failed;
+
     private boolean released;
 
     private Gate(String name, int tap, int hold, int[] mapAndLink, int rtnl, int out, int tapIndex, int holdIndex)
@@ -345,11 +348,17 @@ public final class Gate {
      * @param first frames that were held (or salvaged) and read, in order
      */
     public void open(List<Frame> first) throws NativeException {
+        failed = null;
         try {
             stuck = false;
             long pending = salvaged - salvagedGiven;
             for (Frame f : first) {
-                send(f.data());
+                try {
+                    send(f.data());
+                } catch (NativeException e) {
+                    holdLost++; // that frame; the others are given all the same
+                    failed = failed == null ? e : failed;
+                }
                 if (pending > 0) {
                     pending--;
                     salvagedGiven++;
@@ -361,7 +370,7 @@ public final class Gate {
             lib.hf_gate_set(shared, OPENING);
             long begin = System.nanoTime();
             for (; ; ) {
-                boolean empty = give(2048);
+                boolean empty = giveOn(2048);
                 if (settled(empty)) {
                     break;
                 }
@@ -376,8 +385,11 @@ public final class Gate {
         // Cookies (and after the warning, frames) that were diverted up to now.
         long begin = System.nanoTime();
         do {
-            give(Integer.MAX_VALUE);
+            boolean ignored = giveOn(Integer.MAX_VALUE);
         } while (!drained() && System.nanoTime() - begin < OPENING_LIMIT_NANOS);
+        if (failed != null) {
+            throw failed;
+        }
     }
 
     /** Every held frame is given back and none is undecided: from now on none can be held. */
@@ -418,17 +430,34 @@ public final class Gate {
         }
     }
 
+    /** The same, and a frame that cannot be given keeps none behind it from being given: the first failure is kept. */
+    private boolean giveOn(int max) {
+        for (; ; ) {
+            try {
+                return give(max);
+            } catch (NativeException e) {
+                failed = failed == null ? e : failed;
+                if (gave[0] + gave[1] == 0) {
+                    return true; // nothing can be read
+                }
+            }
+        }
+    }
+
     /** Whether there was less than that. */
     private boolean give(int max) throws NativeException {
-        Native.check(
-                lib.hf_gate_give(shared, hold, out, max, stuck ? 0 : PATIENCE, gave),
-                "give back held frames of " + name);
+        int r = lib.hf_gate_give(shared, hold, out, max, stuck ? 0 : PATIENCE, gave);
         dataTaken += gave[0];
         given += gave[0];
         cookiesTaken += gave[1];
         retries += gave[2] - gave[3];
         oversized += gave[4];
         stuck |= gave[3] > 0;
+        if (r < 0 && gave[0] > 0) {
+            holdLost++; // the last one read
+            lib.hf_gate_given(shared, given);
+        }
+        Native.check(r, "give back held frames of " + name);
         return gave[0] + gave[1] < max;
     }
 

@@ -1,6 +1,7 @@
 package io.holdfast.agent.qemu;
 
 import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Hypervisor;
 import io.holdfast.agent.domain.Vm;
 import io.holdfast.agent.image.Digests;
@@ -43,6 +44,7 @@ public final class QemuHypervisor implements Hypervisor {
 
     private final QemuSettings settings;
     private final FileCloner cloner;
+    private final FaultPoints faults;
     private final StagePool stage;
     private final Version version;
     private final String versionText;
@@ -65,6 +67,12 @@ public final class QemuHypervisor implements Hypervisor {
      * @throws AgentException INCOMPATIBLE_HOST if QEMU is missing or older than 9.0
      */
     public QemuHypervisor(QemuSettings settings, FileCloner cloner) throws AgentException {
+        this(settings, cloner, FaultPoints.OFF);
+    }
+
+    /** One whose snapshots pass fault points. */
+    public QemuHypervisor(QemuSettings settings, FileCloner cloner, FaultPoints faults) throws AgentException {
+        this.faults = faults;
         this.settings = settings;
         this.cloner = cloner;
         this.stage = new StagePool(settings.stageBytes());
@@ -367,7 +375,7 @@ public final class QemuHypervisor implements Hypervisor {
             Native.close(logFd);
         }
         VmRecord running = planned.started(started.pid(), VmRecord.startTime(started.pid()));
-        var vm = new QemuVm(running, folder, started.pidfd(), logFrom, settings, stage, cloner);
+        var vm = new QemuVm(running, folder, started.pidfd(), logFrom, settings, stage, cloner, faults);
         boolean done = false;
         try {
             running.write(folder);
@@ -456,10 +464,11 @@ public final class QemuHypervisor implements Hypervisor {
                         settings,
                         "QEMU ended while no agent looked: " + LogTail.of(folder.resolve(LOG), 0));
             }
-            var vm = new QemuVm(found, folder, pidfd, 0, settings, stage, cloner);
+            var vm = new QemuVm(found, folder, pidfd, 0, settings, stage, cloner, faults);
             boolean done = false;
             try {
                 vm.connect(settings.startLimit());
+                vm.forgetStream();
                 LOGGER.infof(
                         "event=vm-adopted instance=%s vm=%s pid=%d state=%s",
                         plan.instance(), vm.name(), vm.pid(), vm.state().state());

@@ -1,6 +1,8 @@
 package io.holdfast.agent.qemu;
 
 import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Vm;
 import io.holdfast.agent.image.DevicesFile;
 import io.holdfast.agent.image.FileCloner;
@@ -40,7 +42,7 @@ import org.jboss.logging.Logger;
  */
 final class QemuSnapshot implements Vm.Snapshot {
     private static final Logger LOG = Logger.getLogger(QemuSnapshot.class);
-    private static final String FD_NAME = "hf-snapshot";
+    static final String FD_NAME = "hf-snapshot";
     /** The pipe's size until the VMs run: QEMU is to stand once its first records are in it. */
     private static final int PIPE_WAITING = 4096;
 
@@ -66,6 +68,7 @@ final class QemuSnapshot implements Vm.Snapshot {
     private final ImageFolder image;
     private final Stage stage;
     private final FileCloner cloner;
+    private final FaultPoints faults;
     private final int pipe;
     private final int wake;
     private final FileChannel ram;
@@ -91,11 +94,13 @@ final class QemuSnapshot implements Vm.Snapshot {
             ImageFolder image,
             StagePool pool,
             FileCloner cloner,
+            FaultPoints faults,
             int pipe,
             int wake,
             FileChannel ram,
             int ramFd)
             throws AgentException {
+        this.faults = faults;
         this.migrate = vm.qmp().call("migrate", QmpClient.arguments().put("uri", "fd:" + FD_NAME));
         this.vm = vm;
         this.image = image;
@@ -111,12 +116,14 @@ final class QemuSnapshot implements Vm.Snapshot {
                 Thread.ofPlatform().daemon().name("snap-write-" + vm.name()).unstarted(this::write);
     }
 
-    static QemuSnapshot prepare(QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner) throws AgentException {
+    static QemuSnapshot prepare(QemuVm vm, ImageFolder image, StagePool pool, FileCloner cloner, FaultPoints faults)
+            throws AgentException {
         int[] pipe = {-1, -1};
         int wake = -1;
         FileChannel ram = null;
         int ramFd = -1;
         boolean done = false;
+        boolean passed = false;
         try {
             VmRecord r = vm.vmRecord();
             image.describe(r.qemu(), r.nics(), r.disks());
@@ -138,8 +145,11 @@ final class QemuSnapshot implements Vm.Snapshot {
             vm.threads().learn();
             pipe = Native.pipe(PIPE_WAITING);
             wake = Native.eventfd();
+            faults.reachIo(FaultPoint.PREPARE_FILES);
             vm.qmp().passFd(pipe[1], FD_NAME, vm.settings().commandLimit());
-            var snapshot = new QemuSnapshot(vm, image, pool, cloner, pipe[0], wake, ram, ramFd);
+            passed = true;
+            faults.reachIo(FaultPoint.PREPARE_PASSED);
+            var snapshot = new QemuSnapshot(vm, image, pool, cloner, faults, pipe[0], wake, ram, ramFd);
             snapshot.reader.start();
             snapshot.writer.start();
             done = true;
@@ -147,19 +157,27 @@ final class QemuSnapshot implements Vm.Snapshot {
         } catch (QmpException e) {
             throw vm.failure("preparing the snapshot of " + vm.name() + " failed: " + e.getMessage(), e);
         } catch (IOException e) {
-            throw new AgentException(
-                    ErrorCode.IO_FAILED,
-                    "preparing the image in " + image.folder() + " failed: " + e.getMessage(),
-                    "see the disk and the rights of the image folder",
-                    e);
+            throw ImageFolder.failed("preparing the image in " + image.folder() + " failed", e);
         } finally {
             Native.close(pipe[1]);
             if (!done) {
+                if (passed) {
+                    takeBack(vm);
+                }
                 Native.close(pipe[0]);
                 Native.close(wake);
                 Native.close(ramFd);
                 closeQuietly(ram);
             }
+        }
+    }
+
+    /** QEMU is to close its end of a stream that is not used. */
+    private static void takeBack(QemuVm vm) {
+        try {
+            vm.forgetStream();
+        } catch (IOException e) {
+            LOG.infof("event=snapshot-cancel vm=%s result=\"%s\"", vm.name(), e.getMessage());
         }
     }
 
@@ -260,11 +278,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                     "take another checkpoint; if it happens again, report it with QEMU's version",
                     s);
         }
-        return new AgentException(
-                ErrorCode.IO_FAILED,
-                of + cause.getMessage(),
-                "see the disk and the space of " + image.folder(),
-                cause instanceof Exception e ? e : new IllegalStateException(cause));
+        return ImageFolder.failed("the snapshot of " + vm.name() + " failed in " + image.folder(), cause);
     }
 
     private void read() {
@@ -272,6 +286,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         Native.hurry();
         try {
             if (taste()) {
+                faults.reachIo(FaultPoint.WRITE_STREAM);
                 int ignored = Native.lib().hf_pipe_size(pipe, PIPE_FLOWING); // refused: only slower
                 swallow();
             }
@@ -359,6 +374,9 @@ final class QemuSnapshot implements Vm.Snapshot {
             Native.hurry();
             boolean behind = false;
             for (ByteBuffer b = stage.next(); b != null; b = stage.next()) {
+                if (behind) {
+                    faults.reachIo(FaultPoint.WRITE_PAGES);
+                }
                 parser.feed(b);
                 if (armed.isDone() && !behind) {
                     writing.await();
@@ -368,7 +386,9 @@ final class QemuSnapshot implements Vm.Snapshot {
                     behind = true;
                 }
             }
+            faults.reachIo(FaultPoint.WRITE_FSYNC);
             DevicesFile devices = pages.finish(parser.end());
+            faults.reachIo(FaultPoint.WRITE_DEVICES);
             disks.get();
             for (MachineFile.Disk d : vm.vmRecord().disks()) {
                 if (scratch(d)) {
@@ -453,11 +473,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         writeBehind();
         try {
             if (unused) {
-                vm.qmp()
-                        .execute(
-                                "closefd",
-                                QmpClient.arguments().put("fdname", FD_NAME),
-                                vm.settings().commandLimit());
+                takeBack(vm);
             } else if (cancel) {
                 vm.qmp().execute("migrate_cancel", null, vm.settings().commandLimit());
             }

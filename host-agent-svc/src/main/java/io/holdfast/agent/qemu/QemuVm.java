@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.holdfast.agent.domain.AgentException;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Image;
 import io.holdfast.agent.domain.Vm;
 import io.holdfast.agent.image.FileCloner;
@@ -40,6 +41,7 @@ final class QemuVm implements Vm {
     private final StagePool stage;
     private final FileCloner cloner;
     private final QemuThreads threads;
+    private final FaultPoints faults;
     private final long logFrom;
     private final CompletableFuture<Void> died = new CompletableFuture<>();
 
@@ -66,7 +68,9 @@ final class QemuVm implements Vm {
             long logFrom,
             QemuSettings settings,
             StagePool stage,
-            FileCloner cloner) {
+            FileCloner cloner,
+            FaultPoints faults) {
+        this.faults = faults;
         this.vmRecord = vmRecord;
         this.folder = folder;
         this.pidfd = pidfd;
@@ -80,7 +84,7 @@ final class QemuVm implements Vm {
 
     /** A VM whose process has ended. */
     static QemuVm dead(VmRecord vmRecord, Path folder, QemuSettings settings, String why) {
-        var vm = new QemuVm(vmRecord, folder, -1, 0, settings, new StagePool(0), FileCloner.plain());
+        var vm = new QemuVm(vmRecord, folder, -1, 0, settings, new StagePool(0), FileCloner.plain(), FaultPoints.OFF);
         vm.state = "dead";
         vm.reason = why;
         vm.died.complete(null);
@@ -116,6 +120,19 @@ final class QemuVm implements Vm {
             case "inmigrate" -> "incoming";
             default -> "paused";
         };
+    }
+
+    /** The end of a stream that an agent which died has passed to QEMU and not used: QEMU keeps it. */
+    void forgetStream() throws IOException {
+        try {
+            var closed = qmp.execute(
+                    "closefd", QmpClient.arguments().put("fdname", QemuSnapshot.FD_NAME), settings.commandLimit());
+            LOG.infof("event=stream-forgotten vm=%s answer=%s", name(), closed);
+        } catch (QmpException e) {
+            if (e.kind() != QmpException.Kind.REFUSED) { // it has none: as it should be
+                throw e;
+            }
+        }
     }
 
     private void event(JsonNode e) {
@@ -287,7 +304,7 @@ final class QemuVm implements Vm {
     @Override
     public Snapshot prepareSnapshot(Image image) throws AgentException {
         makeReady();
-        QemuSnapshot prepared = QemuSnapshot.prepare(this, ImageFolder.of(image), stage, cloner);
+        QemuSnapshot prepared = QemuSnapshot.prepare(this, ImageFolder.of(image), stage, cloner, faults);
         snapshot = prepared;
         return prepared;
     }

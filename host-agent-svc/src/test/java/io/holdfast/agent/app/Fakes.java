@@ -2,6 +2,8 @@ package io.holdfast.agent.app;
 
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine;
+import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Frame;
 import io.holdfast.agent.domain.Hypervisor;
 import io.holdfast.agent.domain.Image;
@@ -43,6 +45,23 @@ public final class Fakes {
     /** A step of that name waits for its latch. */
     final Map<String, CountDownLatch> blockAt = new ConcurrentHashMap<>();
 
+    /** Opens when a prepared cut is given up. */
+    final CountDownLatch untilClosed = new CountDownLatch(1);
+
+    final FaultPoints faults = FaultPoints.enabled(
+            new FaultPoints.Powers() {
+                @Override
+                public void kill() {
+                    throw new UnsupportedOperationException();
+                }
+
+                @Override
+                public void arm(FaultPoint point, String action, long millis) {
+                    throw new UnsupportedOperationException();
+                }
+            },
+            null);
+
     final Set<String> blocked = new ConcurrentSkipListSet<>();
     public final Map<String, FakeVm> processes = new ConcurrentHashMap<>();
     final Set<String> networks = new ConcurrentSkipListSet<>();
@@ -71,7 +90,7 @@ public final class Fakes {
 
     /** The ports to this host. */
     public Ports ports() {
-        return new Ports(new Fabric(), new Engine(), new Hyper(), new Store());
+        return new Ports(new Fabric(), new Engine(), new Hyper(), new Store(), faults);
     }
 
     Outbox outbox() {
@@ -330,6 +349,7 @@ public final class Fakes {
                 @Override
                 public void close() {
                     log.add("engine-close");
+                    untilClosed.countDown();
                 }
             };
         }

@@ -3,6 +3,7 @@ package io.holdfast.agent.app;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.holdfast.agent.domain.FaultPoint;
 import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.InstanceLayout;
@@ -42,6 +43,7 @@ class HostAgentTest {
     private final List<HostAgent> agents = new ArrayList<>();
     private HostAgent agent;
     private Duration prepareLimit = Duration.ofMinutes(1);
+    private Duration clockOffset = Duration.ZERO;
 
     @AfterEach
     void stop() {
@@ -61,8 +63,10 @@ class HostAgentTest {
                 Duration.ofSeconds(5),
                 2,
                 Duration.ofHours(24),
-                Duration.ofMinutes(10));
-        return new HostAgent(settings, host.ports(), host.outbox(), Telemetry.NONE, Clock.systemUTC());
+                Duration.ofMinutes(10),
+                Duration.ofMillis(200));
+        return new HostAgent(
+                settings, host.ports(), host.outbox(), Telemetry.NONE, Clock.offset(Clock.systemUTC(), clockOffset));
     }
 
     private void start() throws IOException {
@@ -383,6 +387,139 @@ class HostAgentTest {
         assertThat(await1(Report.Failed.class).code()).isEqualTo(ErrorCode.TOO_LATE);
         assertThat(host.images).isEmpty();
         assertThat(host.log).contains("close a", "engine-close").doesNotContain("cut");
+    }
+
+    /** What a host says to a prepare, and to a cut, whose clock is off by that much. */
+    private List<Report.Failed> withClockOff(Duration by) throws IOException {
+        clockOffset = by;
+        deployed();
+        accept(prepare());
+        accept(new Command.Cut(header("op-2", "cut", 1), CP, (System.currentTimeMillis() + 800) * 1000));
+        await().until(() -> host.reports.stream().anyMatch(r -> r.header().id().startsWith("op-2/h1/cut/")));
+        assertThat(host.log).doesNotContain("cut", "stop a", "stop b");
+        assertThat(host.images).isEmpty();
+        return host.reports.stream()
+                .filter(Report.Failed.class::isInstance)
+                .map(Report.Failed.class::cast)
+                .toList();
+    }
+
+    @Test
+    void clockASecondBehind_isRefusedByNameBeforeAnythingIsOpened() throws IOException {
+        assertThat(withClockOff(Duration.ofSeconds(-1)))
+                .hasSize(2)
+                .allMatch(f -> f.code() == ErrorCode.CLOCK_SKEW && f.message().contains("clock of host h1"));
+        assertThat(host.log).doesNotContain("image a");
+    }
+
+    @Test
+    void clockAnHourBehind_isRefusedByNameBeforeAnythingIsOpened() throws IOException {
+        assertThat(withClockOff(Duration.ofHours(-1)))
+                .hasSize(2)
+                .allMatch(f -> f.code() == ErrorCode.CLOCK_SKEW && f.message().contains("clock of host h1"));
+    }
+
+    @Test
+    void clockASecondAhead_isTooLateForTheCutByName() throws IOException {
+        assertThat(withClockOff(Duration.ofSeconds(1)))
+                .singleElement()
+                .matches(f -> f.code() == ErrorCode.TOO_LATE && f.message().contains("clock of host h1"));
+    }
+
+    @Test
+    void clockAnHourAhead_isTooLateForEveryCommandByName() throws IOException {
+        clockOffset = Duration.ofHours(1);
+        start();
+        accept(deploy());
+        assertThat(await1(Report.Failed.class))
+                .matches(f -> f.code() == ErrorCode.TOO_LATE && f.message().contains("clock of host h1"));
+    }
+
+    @Test
+    void cutWhoseTimeIsFarAheadByThisClock_namesTheClock() throws IOException {
+        // Given: a command of which nobody knows when it was sent
+        deployed();
+        accept(prepare());
+        await1(Report.Prepared.class);
+        // When
+        accept(new Command.Cut(header("op-2", "cut", 1), CP, (System.currentTimeMillis() + 3_600_000) * 1000));
+        // Then
+        assertThat(await1(Report.Failed.class).code()).isEqualTo(ErrorCode.CLOCK_SKEW);
+        assertThat(host.images).isEmpty();
+    }
+
+    @Test
+    void abortOfACutThatWaitsForItsTime_isNotKeptWaiting() throws IOException {
+        // Given: the engine waits for the cut's time, as with a clock that is behind
+        deployed();
+        accept(prepare());
+        await1(Report.Prepared.class);
+        host.blockAt.put("cut", host.untilClosed);
+        accept(cut());
+        await().until(() -> host.blocked.contains("cut"));
+        // When
+        accept(abort());
+        // Then
+        await1(Report.Aborted.class);
+        assertThat(await1(Report.Failed.class).code()).isEqualTo(ErrorCode.ABORTED);
+        assertThat(host.images).isEmpty();
+    }
+
+    @Test
+    void vmThatDoesNotAnswerAtTakeover_keepsNoOtherStanding() throws IOException {
+        // Given: both stand still, and one does not answer
+        deployed();
+        host.processes.get("shop/a").state = "paused";
+        host.processes.get("shop/b").state = "paused";
+        host.blockAt.put("adopt a", new CountDownLatch(1));
+        // When
+        agent = newAgent();
+        agents.add(agent);
+        Thread starting = Thread.ofPlatform().start(() -> {
+            try {
+                agent.start();
+            } catch (IOException e) {
+                throw new java.io.UncheckedIOException(e);
+            }
+        });
+        // Then
+        await().until(() -> vmState("b").equals("running"));
+        assertThat(starting.isAlive()).isTrue();
+        host.blockAt.get("adopt a").countDown();
+        await().until(() -> vmState("a").equals("running"));
+    }
+
+    @Test
+    void failureAfterTheImagesAreComplete_leavesNoImage() throws IOException {
+        // Given
+        host.faults.arm(FaultPoint.WRITE_COMPLETE, () -> {
+            throw new IOException("on purpose");
+        });
+        deployed();
+        accept(prepare());
+        await1(Report.Prepared.class);
+        // When
+        accept(cut());
+        // Then
+        assertThat(await1(Report.Failed.class).header().id()).isEqualTo("op-2/h1/write/1/failed");
+        await().until(() -> host.images.isEmpty() && host.sealed.isEmpty());
+    }
+
+    @Test
+    void failureToReportTheCut_releasesTheCheckpoint() throws IOException {
+        // Given
+        host.faults.arm(FaultPoint.CUT_DONE, () -> {
+            throw new IOException("on purpose");
+        });
+        deployed();
+        accept(prepare());
+        await1(Report.Prepared.class);
+        // When
+        accept(cut());
+        // Then
+        await1(Report.Failed.class);
+        assertThat(host.log).contains("close a", "engine-close");
+        assertThat(host.images).isEmpty();
     }
 
     @Test

@@ -10,7 +10,7 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class AgentConfigTest {
-    private static AgentConfig config(Map<String, String> properties) {
+    static AgentConfig config(Map<String, String> properties) {
         return new SmallRyeConfigBuilder()
                 .withMapping(AgentConfig.class)
                 .withConverter(Path.class, 100, v -> v.isEmpty() ? null : Path.of(v))
@@ -41,6 +41,10 @@ class AgentConfigTest {
         assertThat(config.parallelism()).isEqualTo(2);
         assertThat(config.commandRetention()).isEqualTo(Duration.ofHours(24));
         assertThat(config.commandMaxAge()).isEqualTo(Duration.ofMinutes(10));
+        assertThat(config.clockTolerance()).isEqualTo(Duration.ofMillis(200));
+        assertThat(config.faultInjection()).isFalse();
+        assertThat(config.fault()).isEmpty();
+        assertThat(config.clockOffset()).isEmpty();
     }
 
     @Test

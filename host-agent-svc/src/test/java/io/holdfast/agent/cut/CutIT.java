@@ -5,23 +5,32 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.CutEngine;
+import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.domain.Frame;
+import io.holdfast.agent.domain.Image;
 import io.holdfast.agent.domain.NetworkPlan;
 import io.holdfast.agent.domain.NetworkPlan.NicPlan;
 import io.holdfast.agent.domain.NetworkPlan.Peer;
 import io.holdfast.agent.domain.NetworkPlan.SegmentPlan;
 import io.holdfast.agent.domain.NicId;
+import io.holdfast.agent.domain.Vm;
 import io.holdfast.agent.nat.Native;
 import io.holdfast.agent.net.HostNetwork;
 import io.holdfast.agent.net.TestHosts;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.VmState;
 import java.nio.ByteBuffer;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -32,9 +41,23 @@ class CutIT {
     /** Long enough for a machine that has much else to do. */
     private static final long LEAD_MICROS = 300_000;
 
+    private static final FaultPoints.Powers NO_POWERS = new FaultPoints.Powers() {
+        @Override
+        public void kill() {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public void arm(FaultPoint point, String action, long millis) {
+            throw new UnsupportedOperationException();
+        }
+    };
+
     private static final NicId A = new NicId("a", 0);
     private static final NicId B = new NicId("b", 0);
     private final GateCutEngine engine = new GateCutEngine(GateCutEngine.DEFAULT_SETTLE);
+    private final FaultPoints faults = FaultPoints.enabled(NO_POWERS, null);
+    private final GateCutEngine faulty = new GateCutEngine(GateCutEngine.DEFAULT_SETTLE, faults);
     private TestHosts hosts;
     private HostNetwork netA;
     private HostNetwork netB;
@@ -166,6 +189,273 @@ class CutIT {
         awaitTraffic();
         assertThat(a.trouble).isNull();
         assertThat(b.trouble).isNull();
+    }
+
+    /** Both hosts' cuts, the second one's so much later; what came of each. */
+    private List<Future<CutEngine.Result>> cutBoth(CutEngine.Prepared cutA, CutEngine.Prepared cutB, int lateMillis)
+            throws Exception {
+        try (var pool = Executors.newFixedThreadPool(2)) {
+            long start = Native.micros() + LEAD_MICROS;
+            var first = pool.submit(() -> cutA.cut(start));
+            var second = pool.submit(() -> cutB.cut(start + lateMillis * 1000L));
+            return List.of(first, second);
+        }
+    }
+
+    private void assertNextCutIsExact() throws Exception {
+        byte[] nonce = nonce();
+        try (var cutA = prepare(netA, a, nonce, 5000);
+                var cutB = prepare(netB, b, nonce, 5000)) {
+            var both = cutBoth(cutA, cutB, 0);
+            assertConsistent(a, b, both.get(1).get().frames().get(B));
+            assertConsistent(b, a, both.get(0).get().frames().get(A));
+        }
+        awaitTraffic();
+    }
+
+    private static ErrorCode code(Future<?> failed) throws Exception {
+        try {
+            Object ignored = failed.get();
+            throw new AssertionError("it did not fail: " + ignored);
+        } catch (ExecutionException e) {
+            return ((AgentException) e.getCause()).code();
+        }
+    }
+
+    @Test
+    void peerThatSendsLateWithinTheLimitIsWaitedFor() throws Exception {
+        byte[] nonce = nonce();
+        try (var cutA = prepare(netA, a, nonce, 5000);
+                var cutB = prepare(netB, b, nonce, 5000)) {
+            // When: what it goes on sending for 200 ms is in flight
+            var both = cutBoth(cutA, cutB, 200);
+            // Then
+            var atA = both.get(0).get();
+            assertThat(atA.frames().get(A)).hasSizeGreaterThan(100);
+            assertConsistent(b, a, atA.frames().get(A));
+            assertConsistent(a, b, both.get(1).get().frames().get(B));
+            assertThat(atA.figures().vms().getFirst().pauseMicros()).isGreaterThan(200_000);
+        }
+        awaitTraffic();
+        assertThat(a.trouble).isNull();
+        assertThat(b.trouble).isNull();
+    }
+
+    @Test
+    void peerThatSendsLateBeyondTheLimitFailsBothCutsAndEverythingRuns() throws Exception {
+        byte[] nonce = nonce();
+        try (var cutA = prepare(netA, a, nonce, 300);
+                var cutB = prepare(netB, b, nonce, 300)) {
+            // When
+            var both = cutBoth(cutA, cutB, 900);
+            // Then
+            assertThat(code(both.get(0))).isEqualTo(ErrorCode.COOKIE_MISSING);
+            assertThat(code(both.get(1))).isEqualTo(ErrorCode.COOKIE_MISSING);
+        }
+        assertThat(a.conts).isEqualTo(1);
+        assertThat(b.conts).isEqualTo(1);
+        awaitTraffic();
+        assertThat(a.trouble).isNull();
+        assertThat(b.trouble).isNull();
+        assertNextCutIsExact();
+    }
+
+    @Test
+    void cutGivenUpBeforeItsTimeDisturbsNothing() throws Exception {
+        try (var pool = Executors.newFixedThreadPool(1);
+                var cut = prepare(netA, a, nonce(), 300)) {
+            // Given: its time is an hour ahead, as with a clock that is an hour behind
+            var waits = pool.submit(() -> cut.cut(Native.micros() + 3_600_000_000L));
+            // When
+            cut.close();
+            // Then
+            assertThat(code(waits)).isEqualTo(ErrorCode.ABORTED);
+        }
+        assertThat(a.conts).isZero();
+        awaitTraffic();
+        assertNextCutIsExact();
+    }
+
+    @Test
+    void holdTapThatOverflowsRefusesTheCheckpointAndCountsWhatIsLost() throws Exception {
+        // Given: a hold TAP that keeps 64 frames, a host that does not look at it for 150 ms, and a peer that sends on
+        hosts.shrinkHoldTaps(0, "cuts", 64);
+        faults.arm(FaultPoint.CUT_GATES_CLOSED, () -> LockSupport.parkNanos(150_000_000));
+        byte[] nonce = nonce();
+        try (var cutA = faulty.prepare(netA, List.of(new CutEngine.Participant(a, a)), nonce, Duration.ofSeconds(5));
+                var cutB = prepare(netB, b, nonce, 5000)) {
+            // When
+            var both = cutBoth(cutA, cutB, 300);
+            // Then
+            assertThat(code(both.get(0))).isEqualTo(ErrorCode.HOLD_OVERFLOW);
+            assertThat(code(both.get(1))).isIn(ErrorCode.ABORTED, ErrorCode.COOKIE_MISSING);
+            assertThatThrownBy(() -> both.get(0).get()).hasMessageMatching(".*held, [1-9][0-9]* lost\\).*");
+        }
+        assertThat(a.conts).isEqualTo(1);
+        long expected = a.expected;
+        awaitTraffic();
+        // the guest sees a gap, and nothing twice or in another order
+        assertThat(a.trouble).matches("frame [0-9]+ instead of [0-9]+");
+        assertThat(a.expected).isGreaterThan(expected);
+        a.trouble = null;
+        // and the next checkpoint counts them as dropped
+        hosts.shrinkHoldTaps(0, "cuts", 10_000);
+        byte[] next = nonce();
+        try (var cutA = prepare(netA, a, next, 5000);
+                var cutB = prepare(netB, b, next, 5000)) {
+            var nic = cutBoth(cutA, cutB, 0)
+                    .getFirst()
+                    .get()
+                    .figures()
+                    .vms()
+                    .getFirst()
+                    .nics()
+                    .getFirst();
+            assertThat(nic.dropped()).isPositive();
+            assertThat(nic.entered()).isEqualTo(nic.delivered() + nic.held() + nic.dropped());
+        }
+        awaitTraffic();
+        assertThat(a.trouble).isNull();
+    }
+
+    @Test
+    void vmThatDoesNotAnswerKeepsNoOtherVmAndNoFrameWaiting() throws Exception {
+        // Given: a second VM on host 1 whose QEMU hangs once it is stopped
+        byte[] nonce = nonce();
+        var hung = new HungVm();
+        try (var pool = Executors.newFixedThreadPool(1);
+                var cut = engine.prepare(
+                        netA,
+                        List.of(new CutEngine.Participant(a, a), new CutEngine.Participant(hung, hung)),
+                        nonce,
+                        Duration.ofMillis(300));
+                var silent = prepare(netB, b, nonce, 300)) {
+            assertThat(silent).isNotNull();
+            // When
+            var failed = pool.submit(() -> cut.cut(Native.micros() + LEAD_MICROS));
+            hung.asked.await();
+            // Then: long before the hung one is given up
+            awaitTraffic();
+            assertThat(failed.isDone()).isFalse();
+            hung.answers.countDown();
+            assertThat(code(failed)).isEqualTo(ErrorCode.COOKIE_MISSING);
+        }
+        assertThat(a.conts).isEqualTo(1);
+        assertNextCutIsExact();
+    }
+
+    /** A VM whose QEMU stops and then answers nothing until it is let. */
+    private static final class HungVm implements Vm, Vm.Snapshot {
+        final CountDownLatch asked = new CountDownLatch(1);
+        final CountDownLatch answers = new CountDownLatch(1);
+
+        @Override
+        public String name() {
+            return "hung";
+        }
+
+        @Override
+        public long pid() {
+            return 1;
+        }
+
+        @Override
+        public VmState state() {
+            return new VmState("hung", "running", 1, "tcg", false, "fake", null);
+        }
+
+        @Override
+        public int tapFd(int nic) {
+            return -1;
+        }
+
+        @Override
+        public void beginStop() {}
+
+        @Override
+        public long awaitStopped(Duration limit) {
+            return Native.micros();
+        }
+
+        @Override
+        public void beginCont() {
+            asked.countDown();
+        }
+
+        @Override
+        public long awaitRunning(Duration limit) throws AgentException {
+            try {
+                if (answers.await(limit.toMillis(), TimeUnit.MILLISECONDS)) {
+                    return Native.micros();
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+            throw new AgentException(ErrorCode.QEMU_FAILED, "no answer", "");
+        }
+
+        @Override
+        public Vm.Snapshot prepareSnapshot(Image image) {
+            return this;
+        }
+
+        @Override
+        public void load(Image image) {}
+
+        @Override
+        public void kill() {}
+
+        @Override
+        public void detach() {}
+
+        @Override
+        public void begin() {}
+
+        @Override
+        public long awaitArmed(Duration limit) {
+            return Native.micros();
+        }
+
+        @Override
+        public void writeBehind() {}
+
+        @Override
+        public void awaitComplete(Duration limit) {}
+
+        @Override
+        public void close() {}
+    }
+
+    @Test
+    void stepThatFailsAnywhereInTheCutRunsTheVmAndGivesEveryFrameBack() throws Exception {
+        for (FaultPoint point : FaultPoint.values()) {
+            if (!point.key().startsWith("cut.") || point.number() > FaultPoint.CUT_GATES_OPEN.number()) {
+                continue;
+            }
+            // Given
+            faults.arm(point, () -> {
+                throw new java.io.IOException("on purpose");
+            });
+            int conts = a.conts;
+            // When; a machine that has too much else to do for the time is asked again
+            ErrorCode came = ErrorCode.TOO_LATE;
+            for (int i = 0; i < 10 && came == ErrorCode.TOO_LATE; i++) {
+                byte[] nonce = nonce();
+                try (var cutA = faulty.prepare(
+                                netA, List.of(new CutEngine.Participant(a, a)), nonce, Duration.ofSeconds(2));
+                        var cutB = prepare(netB, b, nonce, 2000)) {
+                    came = code(cutBoth(cutA, cutB, 20).get(0));
+                }
+            }
+            // Then
+            assertThat(came).as(point.key()).isEqualTo(ErrorCode.IO_FAILED);
+            assertThat(a.conts - conts).as(point.key()).isLessThanOrEqualTo(2);
+            assertThat(a.state().state()).isEqualTo("running");
+            awaitTraffic();
+            assertThat(a.trouble).as(point.key()).isNull();
+            assertThat(b.trouble).as(point.key()).isNull();
+        }
+        assertNextCutIsExact();
     }
 
     @Test

@@ -81,6 +81,12 @@ public final class TestHosts implements AutoCloseable {
         return network;
     }
 
+    /** Lets the hold TAPs of an instance on a host keep so many frames. */
+    public void shrinkHoldTaps(int i, String instance, int frames) throws IOException {
+        String ns = PREFIX + host(i) + "-" + instance;
+        Iproute.run("ip", ns, List.of("link set h0 txqueuelen " + frames));
+    }
+
     static void dropNamespace(String name) throws IOException {
         if (Files.exists(Path.of("/run/netns", name))) {
             Iproute.run("ip", null, List.of("netns del " + name));

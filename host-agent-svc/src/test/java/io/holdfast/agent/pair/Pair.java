@@ -1,6 +1,7 @@
 package io.holdfast.agent.pair;
 
 import io.cloudevents.CloudEvent;
+import io.holdfast.devstack.FastStart;
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.devstack.RepoRoot;
 import io.holdfast.schemas.event.Command;
@@ -50,9 +51,13 @@ final class Pair implements AutoCloseable {
     private KafkaConsumer<String, byte[]> consumer;
     private final List<Report> reports = new ArrayList<>();
 
-    Pair(Path folder, Path guest) {
+    /** Settings of every agent of this pair, as -Dname=value. */
+    private final List<String> settings;
+
+    Pair(Path folder, Path guest, String... settings) {
         this.folder = folder;
         this.guest = guest;
+        this.settings = List.of(settings);
     }
 
     /** Runs a command to its end; its output. Fails with the output when its status is not 0. */
@@ -130,7 +135,7 @@ final class Pair implements AutoCloseable {
                 "--parent",
                 Long.toString(ProcessHandle.current().pid())));
         broker = ProcessKit.start(command, Map.of(), folder.resolve("broker.log"));
-        broker.awaitLine("READY kafka", Duration.ofSeconds(60));
+        broker.awaitLine("READY kafka", Duration.ofMinutes(3));
         Map<String, Object> client = Map.of("bootstrap.servers", NET + "254:" + port);
         try (Admin admin = Admin.create(client)) {
             admin.createTopics(Stream.of(Topics.COMMANDS, Topics.REPORTS, Topics.HOSTS)
@@ -170,9 +175,19 @@ final class Pair implements AutoCloseable {
                 .resolve("console.log");
     }
 
-    void startAgent(String host) throws IOException {
+    /** Starts a host's agent and waits until it has taken over. */
+    void startAgent(String host, String... more) throws IOException {
+        launchAgent(host, more);
+        awaitReady(host);
+    }
+
+    /** Starts a host's agent and does not wait. */
+    void launchAgent(String host, String... more) throws IOException {
         List<String> command = new ArrayList<>(List.of("nsenter", "--net=/run/netns/" + NETNS + host.substring(1)));
         command.addAll(ProcessKit.java("-Xmx384m"));
+        command.addAll(FastStart.use("agent"));
+        command.addAll(settings);
+        command.addAll(List.of(more));
         command.addAll(List.of(
                 "-Dkafka.bootstrap.servers=" + NET + "254:" + port,
                 "-Dholdfast.agent.host=" + host,
@@ -181,24 +196,41 @@ final class Pair implements AutoCloseable {
                 "-Dholdfast.agent.image-dir=" + images(host),
                 "-Dholdfast.agent.boot-roots=" + guest,
                 "-Dholdfast.agent.netns-prefix=hft-a-i-",
-                "-Dquarkus.http.port=0",
-                "-jar",
-                RepoRoot.built("host-agent-svc/target/quarkus-app/quarkus-run.jar")
-                        .toString()));
-        Path log = folder.resolve(host + ".log");
-        long before = Files.exists(log) ? Files.readString(log).split("event=agent-ready", -1).length : 1;
-        ProcessKit.Running agent = ProcessKit.start(command, Map.of(), log);
-        agents.put(host, agent);
-        agent.await(
-                () -> {
-                    try {
-                        return Files.readString(log).split("event=agent-ready", -1).length > before;
-                    } catch (IOException e) {
-                        return false;
-                    }
-                },
-                "event=agent-ready",
-                Duration.ofMinutes(2));
+                "-Dquarkus.http.port=0"));
+        command.addAll(FastStart.service(Path.of("host-agent-svc")));
+        agents.put(host, ProcessKit.start(command, Map.of(), log(host)));
+    }
+
+    Path log(String host) {
+        return folder.resolve(host + ".log");
+    }
+
+    /** What a host's agent has logged since its last start. */
+    String said(String host) {
+        try {
+            byte[] all = Files.readAllBytes(log(host));
+            int from = (int) agents.get(host).logOffset();
+            return new String(all, from, all.length - from, java.nio.charset.StandardCharsets.UTF_8);
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    /** Waits for a text in what a host's agent has logged since its last start. */
+    void awaitSaid(String host, String text) {
+        agents.get(host).await(() -> said(host).contains(text), text, Duration.ofMinutes(2));
+    }
+
+    void awaitReady(String host) {
+        awaitSaid(host, "event=agent-ready");
+    }
+
+    long agentPid(String host) {
+        return agents.get(host).ids().pid();
+    }
+
+    boolean agentRuns(String host) {
+        return agents.get(host).ids().isAlive();
     }
 
     void killAgent(String host) {
@@ -209,7 +241,17 @@ final class Pair implements AutoCloseable {
         agents.get(host).stop(Duration.ofSeconds(20));
     }
 
+    /** Stops the broker (SIGSTOP), or lets it run on: it answers nothing meanwhile. */
+    void brokerAnswers(boolean answers) {
+        broker.ids().signal(answers ? "CONT" : "STOP");
+    }
+
     void send(Command command) throws Exception {
+        send(command, Instant.now());
+    }
+
+    /** Sends a command that says that it was sent at that time. */
+    void send(Command command, Instant sentAt) throws Exception {
         producer.send(EventCodec.record(
                         Topics.COMMANDS,
                         command.header().host(),
@@ -218,14 +260,54 @@ final class Pair implements AutoCloseable {
                                 URI.create("/holdfast/coordinator"),
                                 command.header().operation(),
                                 command,
-                                Instant.now(),
+                                sentAt,
                                 Map.of())))
                 .get();
+    }
+
+    static Command.Header header(String operation, String instance, String host, String phase) {
+        return header(operation, instance, host, phase, 1, 1);
+    }
+
+    static Command.Header header(
+            String operation, String instance, String host, String phase, int attempt, long epoch) {
+        return new Command.Header(operation, instance, host, phase, attempt, epoch);
+    }
+
+    interface Make {
+        Command of(Command.Header header);
+    }
+
+    /** Sends a command to both hosts and waits for the answer of both. */
+    <R extends Report> List<R> both(String operation, String phase, String instance, Make make, Class<R> answer)
+            throws Exception {
+        for (String host : HOSTS) {
+            send(make.of(header(operation, instance, host, phase)));
+        }
+        List<R> answers = new ArrayList<>();
+        for (String host : HOSTS) {
+            answers.add(await(answer, operation, host, phase));
+        }
+        return answers;
+    }
+
+    /** That long from now, as commands say it. */
+    static long inMicros(int millis) {
+        return (System.currentTimeMillis() + millis) * 1000;
     }
 
     /** The end report of a phase of an operation from a host; fails when it is another one than wanted. */
     <R extends Report> R await(Class<R> wanted, String operation, String host, String phase)
             throws InvalidEventException {
+        Report r = awaitEnd(operation, host, phase);
+        if (wanted.isInstance(r)) {
+            return wanted.cast(r);
+        }
+        throw new AssertionError("wanted " + wanted.getSimpleName() + ", came " + r);
+    }
+
+    /** The first end report of a phase, or failure, of an operation from a host. */
+    Report awaitEnd(String operation, String host, String phase) throws InvalidEventException {
         Instant limit = Instant.now().plusSeconds(120);
         while (Instant.now().isBefore(limit)) {
             for (Report r : reports) {
@@ -234,19 +316,21 @@ final class Pair implements AutoCloseable {
                         && h.host().equals(host)
                         && !h.state().equals("progress")
                         && (h.phase().equals(phase) || r instanceof Report.Failed)) {
-                    if (wanted.isInstance(r)) {
-                        return wanted.cast(r);
-                    }
-                    throw new AssertionError("wanted " + wanted.getSimpleName() + ", came " + r);
+                    return r;
                 }
             }
-            for (ConsumerRecord<String, byte[]> r : consumer.poll(Duration.ofMillis(200))) {
-                CloudEvent event = EventCodec.read(r.headers(), r.value());
-                reports.add((Report) EventCodec.decode(event));
-            }
+            poll(Duration.ofMillis(200));
         }
-        throw new AssertionError(
-                "no " + wanted.getSimpleName() + " of " + operation + " from " + host + "; came " + reports);
+        throw new AssertionError("no end of " + phase + " of " + operation + " from " + host + "; came " + reports);
+    }
+
+    /** Reads what has come; every report so far. */
+    List<Report> poll(Duration atMost) throws InvalidEventException {
+        for (ConsumerRecord<String, byte[]> r : consumer.poll(atMost)) {
+            CloudEvent event = EventCodec.read(r.headers(), r.value());
+            reports.add((Report) EventCodec.decode(event));
+        }
+        return List.copyOf(reports);
     }
 
     @Override

@@ -17,7 +17,6 @@ import io.holdfast.schemas.spec.VmSpec;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -68,7 +67,7 @@ class PairIT {
             checkpoint("op-cp2", "cp-2", "pair");
             assertUnharmed("pair", "h1", "h2");
             long before = counts(pair.console("h2", "pair", "b"), RX);
-            both("op-destroy", "destroy", "pair", Command.Destroy::new, Report.Destroyed.class);
+            pair.both("op-destroy", "destroy", "pair", Command.Destroy::new, Report.Destroyed.class);
             assertNothingLeft("pair");
 
             // and: everything gone, restart on swapped hosts, as another instance beside the first name's place
@@ -84,7 +83,7 @@ class PairIT {
             // and the restarted one can be cut again
             checkpoint("op-cp3", "cp-3", "pair2");
             assertUnharmed("pair2", "h2", "h1");
-            both("op-destroy2", "destroy", "pair2", Command.Destroy::new, Report.Destroyed.class);
+            pair.both("op-destroy2", "destroy", "pair2", Command.Destroy::new, Report.Destroyed.class);
             assertNothingLeft("pair2");
         } finally {
             keepLogs();
@@ -137,45 +136,21 @@ class PairIT {
                 true);
     }
 
-    private static Command.Header header(String operation, String instance, String host, String phase) {
-        return new Command.Header(operation, instance, host, phase, 1, 1);
-    }
-
-    private interface Make {
-        Command of(Command.Header header);
-    }
-
-    private <R extends Report> List<R> both(String operation, String phase, String instance, Make make, Class<R> answer)
-            throws Exception {
-        for (String host : Pair.HOSTS) {
-            pair.send(make.of(header(operation, instance, host, phase)));
-        }
-        List<R> answers = new ArrayList<>();
-        for (String host : Pair.HOSTS) {
-            answers.add(pair.await(answer, operation, host, phase));
-        }
-        return answers;
-    }
-
     private void deploy(String operation, InstanceLayout layout) throws Exception {
-        both(operation, "deploy", layout.instance(), h -> new Command.Deploy(h, layout), Report.Deployed.class);
-    }
-
-    private static long inMicros(int millis) {
-        return (System.currentTimeMillis() + millis) * 1000;
+        pair.both(operation, "deploy", layout.instance(), h -> new Command.Deploy(h, layout), Report.Deployed.class);
     }
 
     private void checkpoint(String operation, String checkpoint, String instance) throws Exception {
         String nonce = NONCE + String.format("%02x", ++cuts);
-        both(
+        pair.both(
                 operation,
                 "prepare",
                 instance,
                 h -> new Command.Prepare(h, checkpoint, nonce, 1000),
                 Report.Prepared.class);
-        long at = inMicros(2_500);
+        long at = Pair.inMicros(2_500);
         List<Report.CutDone> cut =
-                both(operation, "cut", instance, h -> new Command.Cut(h, checkpoint, at), Report.CutDone.class);
+                pair.both(operation, "cut", instance, h -> new Command.Cut(h, checkpoint, at), Report.CutDone.class);
         for (String host : Pair.HOSTS) {
             pair.await(Report.Written.class, operation, host, "write");
         }
@@ -194,9 +169,19 @@ class PairIT {
     }
 
     private void restore(String operation, String checkpoint, InstanceLayout layout) throws Exception {
-        both(operation, "load", layout.instance(), h -> new Command.Load(h, checkpoint, layout), Report.Loaded.class);
-        long at = inMicros(300);
-        both(operation, "resume", layout.instance(), h -> new Command.Resume(h, checkpoint, at), Report.Resumed.class);
+        pair.both(
+                operation,
+                "load",
+                layout.instance(),
+                h -> new Command.Load(h, checkpoint, layout),
+                Report.Loaded.class);
+        long at = Pair.inMicros(300);
+        pair.both(
+                operation,
+                "resume",
+                layout.instance(),
+                h -> new Command.Resume(h, checkpoint, at),
+                Report.Resumed.class);
     }
 
     private void copyImage(String from, String to, String checkpoint, String vm) throws Exception {

@@ -16,7 +16,7 @@ import java.util.stream.Stream;
  * {@code java -jar quarkus-run.jar} loads by a class loader of its own. The JVM ignores an archive whose jars have
  * changed.
  */
-final class FastStart {
+public final class FastStart {
     /** What a Quarkus service's run jar has in its manifest. */
     private static final List<String> OPENS =
             List.of("java.base/java.lang", "java.base/java.nio", "java.base/jdk.internal");
@@ -26,7 +26,7 @@ final class FastStart {
     private FastStart() {}
 
     /** JVM arguments, class path and main class of a Quarkus service. */
-    static List<String> service(Path module) {
+    public static List<String> service(Path module) {
         Path app = RepoRoot.built(
                         module.resolve("target/quarkus-app/quarkus-run.jar").toString())
                 .getParent();
@@ -59,7 +59,7 @@ final class FastStart {
     }
 
     /** Flags that use a kind of process's archive when there is one. */
-    static List<String> use(String kind) {
+    public static List<String> use(String kind) {
         Path archive = archive(kind);
         return Files.exists(archive)
                 ? List.of("-Xshare:auto", "-XX:SharedArchiveFile=" + archive, "-Xlog:cds*=off")

@@ -26,6 +26,8 @@ public enum ErrorCode {
     STALE_EPOCH,
     /** The command came later than the time at which it was to act. */
     TOO_LATE,
+    /** The host's clock and the coordinator's differ by more than is tolerated. */
+    CLOCK_SKEW,
     /** A file named in the spec is missing or may not be used. */
     FILE_UNAVAILABLE,
     /** The host cannot take this: QEMU, CPU model or machine type does not fit. */
