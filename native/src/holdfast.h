@@ -69,6 +69,9 @@ HF_API int hf_pidfd_reap(int pidfd, int *status);
  * inherit: threads that it makes from then on have it too.
  */
 HF_API int hf_thread_realtime(int tid, int priority, int inherit);
+
+/* Reads a byte of another process at from, from + step, ... before to (process_vm_readv(2)); 0, or -errno at the first that cannot be read. */
+HF_API int hf_touch(int pid, uint64_t from, uint64_t to, uint64_t step);
 /* The calling thread's nice value, -20 to 19. */
 HF_API int hf_thread_nice(int nice);
 

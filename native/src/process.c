@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -203,6 +204,24 @@ int hf_thread_realtime(int tid, int priority, int inherit)
 	struct sched_param p = {.sched_priority = priority};
 	int policy = priority > 0 ? SCHED_RR | (inherit ? 0 : SCHED_RESET_ON_FORK) : SCHED_OTHER;
 	return sched_setscheduler(tid, policy, &p) < 0 ? -errno : 0;
+}
+
+int hf_touch(int pid, uint64_t from, uint64_t to, uint64_t step)
+{
+	enum { BATCH = 512 };
+	struct iovec theirs[BATCH];
+	char bytes[BATCH];
+	if (step == 0)
+		return -EINVAL;
+	while (from < to) {
+		int n = 0;
+		for (; n < BATCH && from < to; n++, from += step)
+			theirs[n] = (struct iovec){.iov_base = (void *)(uintptr_t)from, .iov_len = 1}; /* NOLINT: not ours */
+		ssize_t r = process_vm_readv(pid, &(struct iovec){.iov_base = bytes, .iov_len = (size_t)n}, 1, theirs, (unsigned long)n, 0);
+		if (r != n)
+			return r < 0 ? -errno : -EFAULT;
+	}
+	return 0;
 }
 
 int hf_thread_nice(int nice)

@@ -110,6 +110,12 @@ static void processes(void)
 	EXPECT(rt != 0 || sched_getscheduler(0) == SCHED_RR);
 	EXPECT(hf_thread_realtime(0, 0, 0) == 0 && (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_OTHER);
 	EXPECT(hf_thread_realtime(0, 1000, 0) == -EINVAL);
+	static char touched[3 << 12];
+	uint64_t at = (uint64_t)(uintptr_t)touched;
+	EXPECT(hf_touch(getpid(), at, at + sizeof touched, 4096) == 0);
+	EXPECT(hf_touch(getpid(), at, at, 4096) == 0);
+	EXPECT(hf_touch(getpid(), 0, 4096, 4096) == -EFAULT);
+	EXPECT(hf_touch(getpid(), at, at + 1, 0) == -EINVAL);
 	EXPECT(hf_thread_nice(0) == 0);
 	/* "sh" "-c" "..."; no pipe after ls: the shell would hold its ends open for a moment */
 	static const char argv[] = "sh\0-c\0umask; echo $A; ls /proc/$$/fd; kill -9 $$\0";

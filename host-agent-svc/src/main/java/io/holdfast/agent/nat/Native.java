@@ -146,6 +146,14 @@ public final class Native {
         int ignored = lib().hf_thread_realtime(tid, rank, 1);
     }
 
+    /**
+     * Reads a byte of another process at {@code from}, {@code from + step} and so on before {@code to}; nothing is done with them. Needs the right
+     * to trace it.
+     */
+    public static void touch(int pid, long from, long to, long step) throws NativeException {
+        check(lib().hf_touch(pid, from, to, step), "read memory of process " + pid);
+    }
+
     /** Puts the calling platform thread behind the others of this process. */
     public static void yieldToOthers() {
         int ignored = lib().hf_thread_realtime(0, 0, 0) + lib().hf_thread_nice(10);

@@ -33,6 +33,8 @@ public interface NativeLib {
 
     int hf_thread_realtime(int tid, int priority, int inherit);
 
+    int hf_touch(int pid, long from, long to, long step);
+
     int hf_thread_nice(int nice);
 
     int hf_eventfd();

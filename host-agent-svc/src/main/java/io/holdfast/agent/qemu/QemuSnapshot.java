@@ -143,6 +143,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                             vm.settings().commandLimit());
             pool.warm(WARM_SEGMENTS);
             vm.threads().learn();
+            QemuMemory.touch(vm.pid(), r.spec().memoryBytes());
             pipe = Native.pipe(PIPE_WAITING);
             wake = Native.eventfd();
             faults.reachIo(FaultPoint.PREPARE_FILES);

@@ -474,8 +474,9 @@ class FaultPointsIT {
     // Agent killed
 
     /** What every build runs, one or two of each phase: all take too long for that. */
-    private static final String IN_EVERY_BUILD = "prepare.begun|cut.all-stopped|cut.snapshot-begun|cut.captured-said|write.stream"
-            + "|abort.begun|native.cookie";
+    private static final String IN_EVERY_BUILD =
+            "prepare.begun|cut.all-stopped|cut.snapshot-begun|cut.captured-said|write.stream"
+                    + "|abort.begun|native.cookie";
 
     /** Those of every build, or by hand others: {@code -Dholdfast.fault.points=REGEX}, all with {@code .*}. */
     static Stream<FaultPoint> everyPoint() {
