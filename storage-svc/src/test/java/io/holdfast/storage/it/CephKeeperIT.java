@@ -95,8 +95,8 @@ class CephKeeperIT extends KeeperIT {
                             ErrorResponseException.class,
                             e -> assertThat(e.errorResponse().code()).isEqualTo("AccessDenied"));
         }
-        // config, both manifests, packs of CP1 and not those of CP2 alone
-        assertThat(locked).isBetween(8, keys(KEYS.packs()).size());
+        // config, both manifests, packs of CP1 (how many depends on the archive's threads) and not those of CP2 alone
+        assertThat(locked - 3).isBetween(1, keys(KEYS.packs()).size() - 1);
 
         release(CP1);
         assertThatThrownBy(() -> forget(CP1))
