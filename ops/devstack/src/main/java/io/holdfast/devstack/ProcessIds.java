@@ -28,6 +28,11 @@ public record ProcessIds(long pid, long startTicks) {
         }
     }
 
+    /** The identity of a process that ended before its start time could be read: never alive, whoever has the pid by now. */
+    static ProcessIds ended(long pid) {
+        return new ProcessIds(pid, -1);
+    }
+
     /** Whether exactly this process still runs. */
     public boolean isAlive() {
         return of(pid).equals(Optional.of(this));

@@ -56,14 +56,16 @@ public final class ProcessKit {
                     .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
             builder.environment().putAll(environment);
             long offset = Files.exists(log) ? Files.size(log) : 0;
-            Process process = builder.start();
-            ProcessIds ids = ProcessIds.of(process.pid())
-                    .orElseThrow(() ->
-                            new IllegalStateException(String.join(" ", command) + " ended at once" + tailOf(log)));
-            return new Running(ids, log, offset);
+            return running(builder.start(), log, offset);
         } catch (IOException e) {
             throw new UncheckedIOException(String.join(" ", command), e);
         }
+    }
+
+    /** A process that may have ended before anybody looked is one that ended: whoever waits for it is told what it said. */
+    static Running running(Process process, Path log, long logOffset) {
+        ProcessIds ids = ProcessIds.of(process.pid()).orElseGet(() -> ProcessIds.ended(process.pid()));
+        return new Running(ids, log, logOffset);
     }
 
     /** A started process. */

@@ -27,6 +27,21 @@ class ProcessKitTest {
     }
 
     @Test
+    void aProcessThatEndedBeforeAnybodyLookedIsReportedTheSameWay() throws Exception {
+        Path log = dir.resolve("log");
+        Process process = new ProcessBuilder("bash", "-c", "echo cannot find the thing; exit 3")
+                .redirectOutput(log.toFile())
+                .start();
+        process.waitFor();
+
+        ProcessKit.Running running = ProcessKit.running(process, log, 0);
+
+        assertThatThrownBy(() -> running.awaitLine("READY", LIMIT))
+                .hasMessageContaining("ended before")
+                .hasMessageContaining("cannot find the thing");
+    }
+
+    @Test
     void aLineOfAnEarlierStartDoesNotCount() {
         try (ProcessKit.Running first = start("echo READY; exec sleep 60")) {
             first.awaitLine("READY", LIMIT);
