@@ -75,6 +75,23 @@ HF_API int hf_touch(int pid, uint64_t from, uint64_t to, uint64_t step);
 /* The calling thread's nice value, -20 to 19. */
 HF_API int hf_thread_nice(int nice);
 
+/* -- pages under write protection -------------------------------------------------------------------------------- */
+/* The userfaultfd of another process, a descriptor of our own to it. -ENOENT: it has none; -EEXIST: more than one. */
+HF_API int hf_uffd_of(int pid, int pidfd);
+/* A piece of the process's memory and the size of its pages, which is a power of two: all of them are read and released as wholes. */
+struct hf_wp_block {
+	uint64_t address, bytes, page;
+};
+/*
+ * Waits until a thread of the process wants to write to a protected page, reads the page (with neighbours, where pages have 4 KiB) into
+ * room, takes its protection off and lets the thread go on. What is read is of the time of the protection: a page that its owner
+ * has released in the meantime is not given. pagemap: /proc/PID/pagemap. result: which block, offset in it, bytes.
+ * -ECANCELED: woken by the eventfd; -EFAULT: a page of no block, or larger than room (its thread tries again); other errors end
+ * the matter, too: the owner of the userfaultfd then serves who waits.
+ */
+HF_API int hf_wp_keep(int uffd, int wake, int pid, int pagemap, const struct hf_wp_block *blocks, int n, void *room,
+                      size_t room_bytes, uint64_t result[3]);
+
 /* -- network ----------------------------------------------------------------------------------------------- */
 HF_API int hf_netns_open(const char *name);      /* /run/netns/NAME */
 HF_API int hf_sysctl(int netns, const char *name, const char *value); /* name with slashes, such as net/ipv6/... */

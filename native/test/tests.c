@@ -5,13 +5,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -309,6 +314,126 @@ static void gate(void)
 		hf_close(all[i]);
 }
 
+/* A piece of memory under write protection, as a background snapshot makes it; the thread that writes to it. */
+enum { WP_PAGES = 64, WP_BYTES = WP_PAGES * 4096 };
+
+static int protected_memory(char **memory)
+{
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP};
+	*memory = mmap(NULL, WP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (uffd < 0 || *memory == MAP_FAILED || ioctl(uffd, UFFDIO_API, &api) < 0)
+		return -1;
+	for (int i = 0; i < WP_PAGES; i++)
+		memset(*memory + (size_t)i * 4096, i + 1, 4096);
+	struct uffdio_register reg = {.range = {(uintptr_t)*memory, WP_BYTES}, .mode = UFFDIO_REGISTER_MODE_WP};
+	struct uffdio_writeprotect wp = {.range = reg.range, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+	return ioctl(uffd, UFFDIO_REGISTER, &reg) < 0 || ioctl(uffd, UFFDIO_WRITEPROTECT, &wp) < 0 ? -1 : uffd;
+}
+
+static void *write_there(void *at)
+{
+	*(volatile char *)at = 99;
+	return NULL;
+}
+
+struct keeping {
+	int uffd, wake, pagemap, result;
+	struct hf_wp_block block;
+	char *room;
+	uint64_t r[3];
+};
+
+static void *keep_one(void *of)
+{
+	struct keeping *k = of;
+	k->result = hf_wp_keep(k->uffd, k->wake, getpid(), k->pagemap, &k->block, 1, k->room, WP_BYTES, k->r);
+	return NULL;
+}
+
+static void write_protection(void)
+{
+	char *memory, *room = malloc(WP_BYTES);
+	int pidfd = hf_pidfd_open(getpid());
+	EXPECT(hf_uffd_of(getpid(), pidfd) == -ENOENT);
+	int owner = protected_memory(&memory);
+	if (owner < 0) {
+		printf("NOT TESTED: write protection by userfaultfd: %s\n", strerror(errno));
+		return;
+	}
+	int uffd = hf_uffd_of(getpid(), pidfd);
+	EXPECT(uffd >= 0);
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), wake = hf_eventfd();
+	struct hf_wp_block blocks[2] = {{4096, 4096, 4096}, {(uintptr_t)memory, WP_BYTES, 4096}};
+	uint64_t r[3] = {9, 9, 9};
+	pthread_t writer, other;
+
+	/* The page and its neighbours are kept as they were, and the writer goes on. */
+	pthread_create(&writer, NULL, write_there, memory + 5 * 4096 + 7);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[0] == 1 && r[1] == 5 * 4096 && r[2] == 16 * 4096);
+	for (int i = 0; i < 16; i++)
+		EXPECT(room[i * 4096] == i + 6 && room[i * 4096 + 7] == i + 6);
+	EXPECT(memory[5 * 4096 + 7] == 99);
+	memory[6 * 4096] = 98; /* a neighbour is released as well: nobody waits */
+
+	/* Neighbours end where a page is not protected any more: page 4's are all kept already. */
+	pthread_create(&writer, NULL, write_there, memory + 4 * 4096);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 4 * 4096 && r[2] == 4096 && room[0] == 5);
+
+	/* And where the room or the block ends. */
+	pthread_create(&writer, NULL, write_there, memory + 30 * 4096);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, 2 * 4096 + 9, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 30 * 4096 && r[2] == 2 * 4096);
+	pthread_create(&writer, NULL, write_there, memory + 62 * 4096);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 62 * 4096 && r[2] == 2 * 4096);
+
+	/* Its owner was first: the page is newer than the protection by the time that it is read, and is not given. The writer goes on. */
+	char *page = memory + 40 * 4096;
+	pthread_create(&writer, NULL, write_there, page);
+	struct pollfd there = {.fd = uffd, .events = POLLIN};
+	EXPECT(poll(&there, 1, 5000) == 1);
+	struct uffdio_writeprotect off = {.range = {(uintptr_t)page, 4096}, .mode = UFFDIO_WRITEPROTECT_MODE_DONTWAKE};
+	EXPECT(ioctl(owner, UFFDIO_WRITEPROTECT, &off) == 0);
+	page[100] = 77;
+	struct keeping k = {uffd, wake, pagemap, 0, blocks[1], room, {9, 9, 9}};
+	pthread_create(&other, NULL, keep_one, &k);
+	pthread_join(writer, NULL);
+	hf_eventfd_signal(wake);
+	pthread_join(other, NULL);
+	EXPECT(k.result == -ECANCELED && k.r[0] == 9);
+	EXPECT(page[0] == 99 && page[100] == 77);
+	hf_eventfd_drain(wake);
+
+	/* A page of no block. */
+	pthread_create(&writer, NULL, write_there, memory + 50 * 4096);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 1, room, WP_BYTES, r) == -EFAULT);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0); /* it has tried again */
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 50 * 4096 && room[0] == 51);
+
+	/* Whatever fails, nobody is left waiting: a pagemap that cannot be read. */
+	pthread_create(&writer, NULL, write_there, memory + 25 * 4096);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), -1, blocks, 2, room, WP_BYTES, r) == -EBADF);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 25 * 4096 && room[0] == 26);
+
+	hf_close(uffd);
+	hf_close(owner);
+	hf_close(pagemap);
+	hf_close(wake);
+	hf_close(pidfd);
+	munmap(memory, WP_BYTES);
+	free(room);
+}
+
 static void faults(void)
 {
 	int p[2];
@@ -344,7 +469,7 @@ int main(void)
 	struct {
 		const char *name;
 		void (*run)(void);
-	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}, {"faults", faults}};
+	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}, {"write protection", write_protection}, {"faults", faults}};
 	if (!mkdtemp(folder))
 		return 2;
 	for (unsigned i = 0; i < sizeof tests / sizeof *tests; i++) {

@@ -100,7 +100,7 @@ public final class Fixture {
                                 done(h, "write"),
                                 vms.stream()
                                         .map(v -> new VmImage(
-                                                v, 256 << 20, 1000, List.of(), new VmImage.Capture(7, 0, 9)))
+                                                v, 256 << 20, 1000, List.of(), new VmImage.Capture(7, 0, 9, 0)))
                                         .toList()));
             case Command.Abort a -> List.of(new Report.Aborted(done(h, "abort")));
             case Command.Load l -> List.of(new Report.Loaded(done(h, "load"), states));

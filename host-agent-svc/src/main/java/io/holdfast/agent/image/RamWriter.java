@@ -8,7 +8,7 @@ import java.util.List;
 
 /**
  * Writes the pages of a stream to {@code ram.img}, each at its fixed place; zero pages become holes. Pages that follow each other are
- * gathered in a buffer and written at once. One thread at a time; {@link #armedSignal} is run on that thread.
+ * gathered in a buffer and written at once. Pages that were copied before the guest wrote to them ({@link #keep}) stand above the stream's. One thread at a time; {@link #armedSignal} is run on that thread.
  */
 public final class RamWriter implements StreamSink {
     private static final int RUN = 1 << 20;
@@ -26,6 +26,8 @@ public final class RamWriter implements StreamSink {
     private List<RamBlock> blocks;
     private PageMap pages;
     private BitSet[] seen;
+    private BitSet[] kept;
+    private final ByteBuffer zeroPage = ByteBuffer.allocateDirect(RamBlock.PAGE);
 
     /**
      * A writer to an empty file.
@@ -46,8 +48,10 @@ public final class RamWriter implements StreamSink {
         blocks = ramBlocks;
         pages = new PageMap(ramBlocks);
         seen = new BitSet[ramBlocks.size()];
+        kept = new BitSet[ramBlocks.size()];
         for (int i = 0; i < seen.length; i++) {
             seen[i] = new BitSet(ramBlocks.get(i).pages());
+            kept[i] = new BitSet();
         }
     }
 
@@ -58,6 +62,10 @@ public final class RamWriter implements StreamSink {
 
     @Override
     public void page(int block, long at, ByteBuffer page) throws IOException {
+        if (isKept(block, at)) {
+            page.position(page.position() + RamBlock.PAGE);
+            return;
+        }
         long place = blocks.get(block).offset() + at;
         if (run.position() > 0 && (place != runAt + run.position() || !run.hasRemaining())) {
             flush();
@@ -74,13 +82,74 @@ public final class RamWriter implements StreamSink {
 
     @Override
     public void zero(int block, long at) throws IOException {
-        int n = (int) (at / RamBlock.PAGE);
-        if (pages.isData(block, n)) {
-            flush();
-            FileIo.writeFully(
-                    file, ByteBuffer.allocate(RamBlock.PAGE), blocks.get(block).offset() + at);
+        if (!isKept(block, at)) {
+            clear(block, at);
+            mark(block, at, false);
         }
-        mark(block, at, false);
+    }
+
+    /** A page that was written may turn out to be zero. */
+    private void clear(int block, long at) throws IOException {
+        if (pages.isData(block, (int) (at / RamBlock.PAGE))) {
+            flush();
+            FileIo.writeFully(file, zeroPage.duplicate(), blocks.get(block).offset() + at);
+        }
+    }
+
+    /** Whether a page is kept: then the stream's is only counted, because it may be newer than the cut. */
+    private boolean isKept(int block, long at) {
+        int n = (int) (at / RamBlock.PAGE);
+        if (!kept[block].get(n)) {
+            return false;
+        }
+        seen[block].set(n);
+        return true;
+    }
+
+    /**
+     * Pages that were copied before the guest wrote to them. They are what the image has, whether the stream's come before or after.
+     *
+     * @param name the block's
+     * @param from offset of the first page in the block
+     * @param copy whole pages; its position is moved to its limit
+     */
+    public void keep(String name, long from, ByteBuffer copy) throws IOException {
+        int block = 0;
+        while (block < blocks.size() && !blocks.get(block).name().equals(name)) {
+            block++;
+        }
+        if (block == blocks.size()
+                || from % RamBlock.PAGE != 0
+                || copy.remaining() % RamBlock.PAGE != 0
+                || from + copy.remaining() > blocks.get(block).bytes()) {
+            throw new StreamException("kept pages of block '" + name + "' at 0x" + Long.toHexString(from) + ", "
+                    + copy.remaining() + " bytes, which the stream does not have");
+        }
+        flush();
+        for (long at = from; copy.hasRemaining(); ) {
+            int start = copy.position();
+            int end = start + RamBlock.PAGE;
+            boolean data = !isZero(copy, start);
+            if (data) {
+                while (end < copy.limit() && !isZero(copy, end)) {
+                    end += RamBlock.PAGE;
+                }
+                FileIo.writeFully(
+                        file, copy.slice(start, end - start), blocks.get(block).offset() + at);
+            } else {
+                clear(block, at);
+            }
+            for (int n = (int) (at / RamBlock.PAGE), to = n + (end - start) / RamBlock.PAGE; n < to; n++) {
+                pages.set(block, n, data);
+                kept[block].set(n);
+            }
+            copy.position(end);
+            at += end - start;
+        }
+    }
+
+    private boolean isZero(ByteBuffer from, int at) {
+        return from.slice(at, RamBlock.PAGE).mismatch(zeroPage.duplicate()) < 0;
     }
 
     private void mark(int block, long at, boolean data) {

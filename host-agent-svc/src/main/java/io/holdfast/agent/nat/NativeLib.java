@@ -37,6 +37,20 @@ public interface NativeLib {
 
     int hf_thread_nice(int nice);
 
+    int hf_uffd_of(int pid, int pidfd);
+
+    /** blocks: three words each, struct hf_wp_block. */
+    int hf_wp_keep(
+            int uffd,
+            int wake,
+            int pid,
+            int pagemap,
+            @In long[] blocks,
+            int n,
+            long room,
+            long roomBytes,
+            @Out long[] result);
+
     int hf_eventfd();
 
     int hf_eventfd_signal(int fd);

@@ -21,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -36,7 +37,8 @@ import org.jboss.logging.Logger;
  *
  * <p>QEMU writes its stream into a pipe. A reader thread takes it into memory and never waits for the disk until the bound is reached: a guest
  * that writes to a page which is not on the stream yet stands until it is. A writer thread parses the stream and writes pages behind. The
- * first RAM record means armed: QEMU has saved device state in its memory and write-protected the RAM, so the VM may run.
+ * first RAM record means armed: QEMU has saved device state in its memory and write-protected the RAM, so the VM may run. Pages that the guest
+ * writes to from then on are kept first ({@link CopyOnWrite}).
  *
  * <p>Threads: begin, awaitArmed, awaitComplete and close may be called from any thread; begin once.
  */
@@ -77,12 +79,16 @@ final class QemuSnapshot implements Vm.Snapshot {
     private final CompletableFuture<Long> armed = new CompletableFuture<>();
     private final CountDownLatch flowing = new CountDownLatch(1);
     private final CountDownLatch writing = new CountDownLatch(1);
+    /** Null where QEMU alone serves a guest that writes. */
+    private final CopyOnWrite copies;
+
     private final CompletableFuture<Void> disks = new CompletableFuture<>();
     private final CompletableFuture<Void> written = new CompletableFuture<>();
     private final Thread reader;
     private final Thread writer;
     private volatile CompletableFuture<String> migrationEnd;
     private volatile boolean complete;
+    private volatile boolean serving;
     private volatile long streamNanos;
 
     // Guarded by this.
@@ -95,6 +101,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             StagePool pool,
             FileCloner cloner,
             FaultPoints faults,
+            List<QemuBlocks.Block> blocks,
             int pipe,
             int wake,
             FileChannel ram,
@@ -110,6 +117,7 @@ final class QemuSnapshot implements Vm.Snapshot {
         this.wake = wake;
         this.ram = ram;
         this.ramFd = ramFd;
+        this.copies = CopyOnWrite.prepare(vm, blocks, stage, this::copiesEnded);
         this.reader =
                 Thread.ofPlatform().daemon().name("snap-read-" + vm.name()).unstarted(this::read);
         this.writer =
@@ -144,13 +152,15 @@ final class QemuSnapshot implements Vm.Snapshot {
             pool.warm(WARM_SEGMENTS);
             vm.threads().learn();
             QemuMemory.touch(vm.pid(), r.spec().memoryBytes());
+            List<QemuBlocks.Block> blocks =
+                    QemuBlocks.ask(vm.qmp(), vm.settings().commandLimit());
             pipe = Native.pipe(PIPE_WAITING);
             wake = Native.eventfd();
             faults.reachIo(FaultPoint.PREPARE_FILES);
             vm.qmp().passFd(pipe[1], FD_NAME, vm.settings().commandLimit());
             passed = true;
             faults.reachIo(FaultPoint.PREPARE_PASSED);
-            var snapshot = new QemuSnapshot(vm, image, pool, cloner, faults, pipe[0], wake, ram, ramFd);
+            var snapshot = new QemuSnapshot(vm, image, pool, cloner, faults, blocks, pipe[0], wake, ram, ramFd);
             snapshot.reader.start();
             snapshot.writer.start();
             done = true;
@@ -313,6 +323,7 @@ final class QemuSnapshot implements Vm.Snapshot {
             left -= n;
         }
         vm.threads().armed();
+        serving = copies != null && copies.begin();
         flowing.await();
         return true;
     }
@@ -354,9 +365,16 @@ final class QemuSnapshot implements Vm.Snapshot {
 
     /**
      * The VM is about to run: the stream must move from now on, because QEMU writes to guest memory itself when it runs a VM and stands
-     * while the stream does. Idempotent, never waits.
+     * while the stream does, unless pages are kept before they are written: then the stream waits until all VMs run. Idempotent, never waits.
      */
     void flow() {
+        if (!serving) {
+            flowing.countDown();
+        }
+    }
+
+    private void copiesEnded() {
+        serving = false;
         flowing.countDown();
     }
 
@@ -379,6 +397,9 @@ final class QemuSnapshot implements Vm.Snapshot {
                     faults.reachIo(FaultPoint.WRITE_PAGES);
                 }
                 parser.feed(b);
+                if (behind) {
+                    keep(pages);
+                }
                 if (armed.isDone() && !behind) {
                     writing.await();
                     vm.threads().calmAll();
@@ -386,6 +407,10 @@ final class QemuSnapshot implements Vm.Snapshot {
                     stage.awaitHalfFullOrEnd();
                     behind = true;
                 }
+            }
+            if (copies != null) {
+                copies.end();
+                keep(pages);
             }
             faults.reachIo(FaultPoint.WRITE_FSYNC);
             DevicesFile devices = pages.finish(parser.end());
@@ -417,6 +442,10 @@ final class QemuSnapshot implements Vm.Snapshot {
             try {
                 Native.signal(wake);
                 reader.join();
+                if (copies != null) {
+                    copies.end();
+                    copies.close();
+                }
             } catch (IOException | InterruptedException e) {
                 LOG.errorf(e, "event=snapshot-reader-stays vm=%s", vm.name());
             }
@@ -425,18 +454,38 @@ final class QemuSnapshot implements Vm.Snapshot {
         }
     }
 
+    /** Takes what was kept of pages that the guest wrote to. */
+    private void keep(RamWriter pages) throws IOException {
+        for (CopyOnWrite.Copy c = stage.nextCopy(); c != null; c = stage.nextCopy()) {
+            try {
+                if (c.bytes() > 0) {
+                    pages.keep(c.block(), c.offset(), c.content());
+                }
+            } finally {
+                if (c.last()) {
+                    stage.pool().give(c.segment());
+                }
+            }
+        }
+    }
+
     private void took(long stream, long data) {
-        var took = new VmImage.Capture(streamNanos / 1000, stage.stalledNanos() / 1000, Native.micros() - armed.join());
+        var took = new VmImage.Capture(
+                streamNanos / 1000,
+                (copies == null ? stage.stalledNanos() : copies.stalledNanos()) / 1000,
+                Native.micros() - armed.join(),
+                copies == null ? 0 : copies.copiedBytes());
         image.took(took);
         LOG.infof(
-                "event=snapshot-written vm=%s checkpoint=%s stream=%d data=%d stream-micros=%d stalled-micros=%d durable-micros=%d",
+                "event=snapshot-written vm=%s checkpoint=%s stream=%d data=%d stream-micros=%d stalled-micros=%d durable-micros=%d copied=%d",
                 vm.name(),
                 image.checkpoint(),
                 stream,
                 data,
                 took.streamMicros(),
                 took.stalledMicros(),
-                took.durableMicros());
+                took.durableMicros(),
+                took.copiedBytes());
         if (took.stalledMicros() > 0) {
             LOG.warnf(
                     "event=stage-full vm=%s checkpoint=%s stalled-micros=%d remedy=\"raise holdfast.agent.stage-bytes: a guest"

@@ -352,6 +352,11 @@ final class QemuVm implements Vm {
 
     // For this package.
 
+    /** A descriptor of our own to the userfaultfd that QEMU has while a snapshot is taken; the caller's to close. */
+    synchronized int userfaultfd() throws IOException {
+        return Native.check(Native.lib().hf_uffd_of((int) pid(), pidfd), "userfaultfd of " + name());
+    }
+
     /** The snapshot needs nothing more of this VM. */
     void snapshotClosed(QemuSnapshot of) {
         if (snapshot == of) {

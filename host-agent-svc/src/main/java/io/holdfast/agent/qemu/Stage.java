@@ -18,6 +18,7 @@ final class Stage {
 
     // Guarded by this.
     private final Deque<StagePool.Segment> queue = new ArrayDeque<>();
+    private final Deque<CopyOnWrite.Copy> copies = new ArrayDeque<>();
     private boolean ended;
     private IOException failure;
 
@@ -87,6 +88,17 @@ final class Stage {
         }
     }
 
+    /** Who keeps pages: here is one. The writer is woken. */
+    synchronized void copied(CopyOnWrite.Copy copy) {
+        copies.add(copy);
+        notifyAll();
+    }
+
+    /** Writer: the next page that was kept, or null when there is none now. What came before it in the same segment must have been used. */
+    synchronized CopyOnWrite.Copy nextCopy() {
+        return copies.poll();
+    }
+
     /** Reader: the stream has ended, with a failure or null. */
     synchronized void end(IOException why) {
         ended = true;
@@ -94,7 +106,7 @@ final class Stage {
         notifyAll();
     }
 
-    /** Writer: the next bytes, valid until the next call; null at the end. */
+    /** Writer: the next bytes, valid until the next call, none when only copies have come; null at the end. */
     ByteBuffer next() throws IOException, InterruptedException {
         StagePool.Segment done = null;
         ByteBuffer result = null;
@@ -112,6 +124,9 @@ final class Stage {
                     result = head.buffer.slice(head.taken, head.filled - head.taken);
                     head.taken = head.filled;
                     break;
+                }
+                if (!copies.isEmpty()) {
+                    return ByteBuffer.allocate(0);
                 }
                 if (ended) {
                     if (failure != null) {
@@ -142,12 +157,14 @@ final class Stage {
         return givenUp;
     }
 
-    /** Gives the memory back, once reader and writer have ended. */
+    /** Gives the memory back, once reader and writer and who keeps pages have ended. */
     void release() {
         Deque<StagePool.Segment> left;
         synchronized (this) {
             left = new ArrayDeque<>(queue);
             queue.clear();
+            copies.stream().filter(CopyOnWrite.Copy::last).forEach(c -> left.add(c.segment()));
+            copies.clear();
         }
         left.forEach(pool::give);
     }

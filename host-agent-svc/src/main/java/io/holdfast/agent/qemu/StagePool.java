@@ -17,6 +17,9 @@ final class StagePool {
     static final int SEGMENT = 2 << 20;
 
     private final int limit;
+    /** Segments that only copies of pages get: a stream that waits makes an image late, a copy that waits makes a guest wait. */
+    private final int reserve;
+
     private final AtomicInteger streams = new AtomicInteger();
 
     // Guarded by this.
@@ -37,24 +40,37 @@ final class StagePool {
     /** A pool of at most that many bytes, at least two segments. */
     StagePool(long bytes) {
         this.limit = (int) Math.max(2, Math.min(bytes / SEGMENT, Integer.MAX_VALUE));
+        this.reserve = limit / 4;
     }
 
     /**
-     * A segment; waits while all are in use, which means that the disk is slower than the stream and the bound is reached.
+     * A segment for a stream; waits while all are in use, which means that the disk is slower than the stream and the bound is reached.
      *
      * @param stalled gets the nanoseconds that were waited, if any
      * @return null when given up meanwhile (see {@link #wakeAll})
      */
     Segment take(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
+        return take(givenUp, stalled, reserve);
+    }
+
+    /** The same for copies of pages: they may have the last one. */
+    Segment takeForCopies(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
+        return take(givenUp, stalled, 0);
+    }
+
+    private Segment take(BooleanSupplier givenUp, LongConsumer stalled, int leave) throws InterruptedException {
         long since = 0;
         synchronized (this) {
             while (true) {
                 if (givenUp.getAsBoolean()) {
                     return null;
                 }
-                Segment s = free.poll();
-                if (s == null && made < limit && !exhausted) {
-                    s = make();
+                Segment s = null;
+                if (limit - (made - free.size()) > leave) {
+                    s = free.poll();
+                    if (s == null && made < limit && !exhausted) {
+                        s = make();
+                    }
                 }
                 if (s != null) {
                     if (since != 0) {

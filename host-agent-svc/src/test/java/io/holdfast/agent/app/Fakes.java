@@ -439,7 +439,7 @@ public final class Fakes {
         public VmImage seal() throws AgentException {
             step("seal " + vm);
             sealed.add(checkpoint + "/" + vm);
-            return new VmImage(vm, 100, 10, List.of(), new VmImage.Capture(7, 0, 9));
+            return new VmImage(vm, 100, 10, List.of(), new VmImage.Capture(7, 0, 9, 0));
         }
     }
 }

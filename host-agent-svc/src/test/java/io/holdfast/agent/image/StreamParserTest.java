@@ -9,7 +9,10 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
@@ -100,7 +103,7 @@ class StreamParserTest {
         try (FileChannel c =
                 FileChannel.open(folder.resolve("ram"), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
             var writer = new RamWriter(c, () -> {}, () -> {});
-            writer.setup(new byte[1], new byte[1], java.util.List.of(new RamBlock("ram0", 0, 3 * RamBlock.PAGE)));
+            writer.setup(new byte[1], new byte[1], List.of(new RamBlock("ram0", 0, 3 * RamBlock.PAGE)));
             writer.page(0, 0, ByteBuffer.allocate(RamBlock.PAGE));
             writer.zero(0, RamBlock.PAGE);
 
@@ -116,7 +119,7 @@ class StreamParserTest {
         try (FileChannel c = FileChannel.open(
                 file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, StandardOpenOption.READ)) {
             var writer = new RamWriter(c, () -> {}, () -> {});
-            writer.setup(new byte[1], new byte[1], java.util.List.of(new RamBlock("ram0", 0, 2 * RamBlock.PAGE)));
+            writer.setup(new byte[1], new byte[1], List.of(new RamBlock("ram0", 0, 2 * RamBlock.PAGE)));
             byte[] page = new byte[RamBlock.PAGE];
             Arrays.fill(page, (byte) 7);
             writer.page(0, 0, ByteBuffer.wrap(page));
@@ -127,6 +130,82 @@ class StreamParserTest {
         byte[] ram = Files.readAllBytes(file);
         assertThat(Arrays.copyOf(ram, RamBlock.PAGE)).containsOnly(0);
         assertThat(Arrays.copyOfRange(ram, RamBlock.PAGE, 2 * RamBlock.PAGE)).containsOnly(7);
+    }
+
+    @Test
+    void givenPagesKeptBeforeTheGuestWroteWhenTheStreamHasNewerOnesThenTheFileHasTheKeptOnes() throws IOException {
+        for (int seed = 0; seed < 60; seed++) {
+            // Given: a stream that has what the guest wrote, and runs of pages as they were before
+            var stream = new SyntheticStream(seed);
+            var random = new Random(seed);
+            byte[] expected = stream.blocks.get("ram0").clone();
+            int pages = expected.length / RamBlock.PAGE;
+            List<int[]> runs = new ArrayList<>();
+            for (int p = 0; p < pages; ) {
+                int n = Math.min(pages - p, 1 + random.nextInt(4));
+                if (random.nextBoolean()) {
+                    runs.add(new int[] {p, n});
+                    for (int i = p; i < p + n; i++) {
+                        Arrays.fill(expected, i * RamBlock.PAGE, (i + 1) * RamBlock.PAGE, (byte)
+                                (random.nextBoolean() ? 0 : 1 + random.nextInt(100)));
+                    }
+                }
+                p += n;
+            }
+            Collections.shuffle(runs, random);
+            Path file = folder.resolve("kept-" + seed);
+            try (FileChannel c = FileChannel.open(
+                    file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, StandardOpenOption.READ)) {
+                var writer = new RamWriter(c, () -> {}, () -> {});
+                var parser = new StreamParser(writer, MAX_RAM);
+                // When: they come at any time
+                for (int at = 0; at < stream.bytes.length || !runs.isEmpty(); ) {
+                    int n = Math.min(stream.bytes.length - at, 1 + random.nextInt(9000));
+                    parser.feed(ByteBuffer.wrap(stream.bytes, at, n).slice());
+                    at += n;
+                    if (writer.blocks() != null && !runs.isEmpty()) {
+                        int[] run = runs.removeLast();
+                        ByteBuffer copy = ByteBuffer.wrap(expected, run[0] * RamBlock.PAGE, run[1] * RamBlock.PAGE);
+                        writer.keep("ram0", (long) run[0] * RamBlock.PAGE, copy);
+                        assertThat(copy.hasRemaining()).isFalse();
+                    }
+                }
+                writer.finish(parser.end());
+                // Then
+                byte[] ram = Files.readAllBytes(file);
+                assertThat(Arrays.copyOf(ram, expected.length)).isEqualTo(expected);
+                long data = 0;
+                for (RamBlock b : writer.blocks()) {
+                    for (long at = b.offset(); at < b.offset() + b.bytes(); at += RamBlock.PAGE) {
+                        byte[] page = Arrays.copyOfRange(ram, (int) at, (int) at + RamBlock.PAGE);
+                        data += Arrays.equals(page, new byte[RamBlock.PAGE]) ? 0 : RamBlock.PAGE;
+                    }
+                }
+                assertThat(writer.dataBytes()).isEqualTo(data);
+            }
+        }
+    }
+
+    @Test
+    void givenKeptPagesThatNoBlockHasThenTheyAreRefused() throws IOException {
+        try (FileChannel c =
+                FileChannel.open(folder.resolve("ram"), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+            var writer = new RamWriter(c, () -> {}, () -> {});
+            writer.setup(new byte[1], new byte[1], List.of(new RamBlock("ram0", 0, 2 * RamBlock.PAGE)));
+
+            assertThatThrownBy(() -> writer.keep("other", 0, ByteBuffer.allocate(RamBlock.PAGE)))
+                    .isInstanceOf(StreamException.class)
+                    .hasMessageContaining("'other'");
+            assertThatThrownBy(() -> writer.keep("ram0", RamBlock.PAGE, ByteBuffer.allocate(2 * RamBlock.PAGE)))
+                    .isInstanceOf(StreamException.class);
+            assertThatThrownBy(() -> writer.keep("ram0", 7, ByteBuffer.allocate(RamBlock.PAGE)))
+                    .isInstanceOf(StreamException.class);
+            // A kept page does not stand for one that never came
+            writer.keep("ram0", 0, ByteBuffer.allocate(2 * RamBlock.PAGE));
+            assertThatThrownBy(() -> writer.finish(SyntheticStream.tail()))
+                    .isInstanceOf(StreamException.class)
+                    .hasMessageContaining("2 pages never came");
+        }
     }
 
     @Test
@@ -166,8 +245,7 @@ class StreamParserTest {
                     MAX_RAM);
             try {
                 feed(parser, bytes, random, 5000);
-                DevicesFile ignored =
-                        DevicesFile.of(new byte[0], new byte[0], new PageMap(java.util.List.of()), parser.end());
+                DevicesFile ignored = DevicesFile.of(new byte[0], new byte[0], new PageMap(List.of()), parser.end());
             } catch (StreamException e) {
                 refused++;
             } catch (IOException e) {

@@ -47,6 +47,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Real QEMU with a real guest. Needs root and the guest's folder in the system property {@code holdfast.guest}. */
 @Timeout(value = 180, unit = TimeUnit.SECONDS)
@@ -87,12 +88,23 @@ class QemuHypervisorIT {
         vms.forEach(Vm::kill);
     }
 
+    private static void assumeHugePages(int pages) {
+        assumeTrue(
+                QemuHypervisor.freeHugePages() >= pages,
+                "NOT TESTED: huge pages: fewer than " + pages + " free 2 MiB pages (sysctl vm.nr_hugepages)");
+    }
+
     private VmSpec spec(DiskSpec... disks) {
         return spec(
                 "pc-q35-9.0", "256MiB", Hugepages.off, guest.resolve("vmlinuz").toString(), disks);
     }
 
     private VmSpec spec(String machine, String memory, Hugepages huge, String kernel, DiskSpec... disks) {
+        return spec(machine, memory, huge, kernel, "touch,24,500", disks);
+    }
+
+    private VmSpec spec(
+            String machine, String memory, Hugepages huge, String kernel, String program, DiskSpec... disks) {
         return new VmSpec(
                 "web",
                 1,
@@ -105,7 +117,7 @@ class QemuHypervisorIT {
                 kernel,
                 guest.resolve("initrd.gz").toString(),
                 "console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off nokaslr no_timer_check audit=0 tsc=reliable"
-                        + " random.trust_cpu=on hf.run=clock,100,100+touch,24,500",
+                        + " random.trust_cpu=on hf.run=clock,100,100+" + program,
                 List.of(disks),
                 List.of(),
                 true);
@@ -260,6 +272,36 @@ class QemuHypervisorIT {
                 .contains("ram0")
                 .contains("cpu")
                 .contains("devices.bin");
+    }
+
+    /** Pages are copied when the guest writes to them; it checks each page of what it wrote, before and after the restart. */
+    @ParameterizedTest
+    @EnumSource(names = {"off", "on"})
+    void givenAGuestThatWritesWhileItsImageIsTakenThenPagesAreKeptForItAndTheImageIsOfTheCut(Hugepages huge)
+            throws Exception {
+        if (huge == Hugepages.on) {
+            assumeHugePages(96);
+        }
+        // Given: it rewrites 96 MiB as fast as it can
+        VmSpec spec =
+                spec("pc-q35-9.0", "192MiB", huge, guest.resolve("vmlinuz").toString(), "touch,96,1000000");
+        VmPlan first = plan("a", spec, null);
+        Vm vm = start(first, false);
+        awaitTicks(first, 20);
+
+        // When
+        VmImage image = checkpoint(vm, spec, "cp-1");
+        awaitTicks(first, ticks(first, false) + 20);
+        vm.kill();
+
+        // Then
+        assertThat(image.capture().copiedBytes()).isPositive();
+        assertThat(console(first)).doesNotContain("BROKEN");
+        Vm again = restart("b", spec, "cp-1");
+        again.cont(LIMIT);
+        VmPlan second = plan("b", spec, null);
+        await().atMost(Duration.ofSeconds(90)).until(() -> console(second).split("MEMORY pages=", -1).length > 3);
+        assertThat(console(second)).doesNotContain("BROKEN");
     }
 
     @Test
@@ -652,9 +694,7 @@ class QemuHypervisorIT {
 
     @Test
     void givenHugePagesWhenCheckpointedThenItRestarts() throws Exception {
-        assumeTrue(
-                QemuHypervisor.freeHugePages() >= 64,
-                "NOT TESTED: huge pages: fewer than 64 free 2 MiB pages (sysctl vm.nr_hugepages)");
+        assumeHugePages(64);
         VmSpec spec = spec(
                 "pc-q35-9.0", "128MiB", Hugepages.auto, guest.resolve("vmlinuz").toString());
         VmPlan plan = plan("a", spec, null);

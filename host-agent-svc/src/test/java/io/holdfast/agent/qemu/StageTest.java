@@ -56,6 +56,65 @@ class StageTest {
     }
 
     @Test
+    void givenAStreamThatHasTakenAllItMayWhenPagesAreKeptThenThereIsRoomForThem() throws Exception {
+        // Given: of eight segments a quarter is not for streams
+        var pool = new StagePool(8L * StagePool.SEGMENT);
+        for (int i = 0; i < 6; i++) {
+            assertThat(pool.take(() -> false, nanos -> {})).isNotNull();
+        }
+        // When, Then
+        assertThat(pool.take(() -> true, nanos -> {})).isNull();
+        var reader = new CompletableFuture<StagePool.Segment>();
+        Thread thread = Thread.ofPlatform().start(() -> {
+            try {
+                reader.complete(pool.take(() -> false, nanos -> {}));
+            } catch (InterruptedException e) {
+                reader.completeExceptionally(e);
+            }
+        });
+        await().until(() -> thread.getState() == Thread.State.WAITING);
+        StagePool.Segment copy = pool.takeForCopies(() -> false, nanos -> {});
+        assertThat(copy).isNotNull();
+        assertThat(pool.takeForCopies(() -> false, nanos -> {})).isNotNull();
+        assertThat(reader).isNotDone();
+        // a copy that is used up makes no room for a stream, a second and a third do
+        pool.give(copy);
+        pool.give(pool.takeForCopies(() -> false, nanos -> {}));
+        assertThat(reader).isNotDone();
+        thread.interrupt();
+        thread.join();
+    }
+
+    @Test
+    void givenAKeptPageWhenTheWriterWaitsForBytesThenItIsWokenForIt() throws Exception {
+        // Given
+        var pool = new StagePool(0);
+        var stage = new Stage(pool);
+        StagePool.Segment s = pool.takeForCopies(() -> false, nanos -> {});
+        var woken = new CompletableFuture<ByteBuffer>();
+        Thread writer = Thread.ofPlatform().start(() -> {
+            try {
+                woken.complete(stage.next());
+            } catch (IOException | InterruptedException e) {
+                woken.completeExceptionally(e);
+            }
+        });
+        await().until(() -> writer.getState() == Thread.State.WAITING);
+        // When
+        var copy = new CopyOnWrite.Copy("ram0", 4096, s, 0, 4096, true);
+        stage.copied(copy);
+        // Then
+        assertThat(woken.get(10, TimeUnit.SECONDS).hasRemaining()).isFalse();
+        writer.join();
+        assertThat(stage.nextCopy()).isEqualTo(copy);
+        assertThat(stage.nextCopy()).isNull();
+        // What nobody took is given back at the end
+        stage.copied(copy);
+        stage.release();
+        assertThat(pool.inUse()).isZero();
+    }
+
+    @Test
     void givenBytesInPiecesWhenTakenThenTheyComeInOrderAndTheMemoryGoesBack() throws Exception {
         var pool = new StagePool(0);
         var stage = new Stage(pool);

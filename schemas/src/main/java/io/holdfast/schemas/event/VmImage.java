@@ -20,11 +20,12 @@ public record VmImage(String vm, long ramBytes, long dataBytes, List<ImageFile> 
      * How long the image took after the cut, while the VM ran.
      *
      * @param streamMicros from the moment that the VM was run until QEMU had given everything, microseconds
-     * @param stalledMicros how much of that the stream stood because the host's stage was full: for so long a guest that wrote to a
-     *     page which was not taken yet waited for the disk
+     * @param stalledMicros how long the host's stage had no room: for so long a guest that wrote to a page which was not taken yet waited
+     *     for the disk
      * @param durableMicros from the moment that the snapshot was armed until the image was on the disk
+     * @param copiedBytes pages that the guest was about to write to and that were copied for that, before the stream had them
      */
-    public record Capture(long streamMicros, long stalledMicros, long durableMicros) {}
+    public record Capture(long streamMicros, long stalledMicros, long durableMicros, long copiedBytes) {}
 
     /**
      * One file of an image.
