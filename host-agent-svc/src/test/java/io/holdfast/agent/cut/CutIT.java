@@ -235,7 +235,9 @@ class CutIT {
                     .isNotEmpty(); // how many is a matter of the machine, which ones is checked next
             assertConsistent(b, a, atA.frames().get(A));
             assertConsistent(a, b, both.get(1).get().frames().get(B));
-            assertThat(atA.figures().vms().getFirst().pauseMicros()).isGreaterThan(200_000);
+            // who is early waits for who is late, however busy the machine is
+            assertThat(atA.figures().runningMicros())
+                    .isGreaterThanOrEqualTo(both.get(1).get().figures().armedMicros());
         }
         awaitTraffic();
         assertThat(a.trouble).isNull();

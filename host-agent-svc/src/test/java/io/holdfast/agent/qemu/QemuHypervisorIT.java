@@ -88,7 +88,7 @@ class QemuHypervisorIT {
         vms.forEach(Vm::kill);
     }
 
-    private static void assumeHugePages(int pages) {
+    private static void assumeHugePages(int pages) throws IOException {
         assumeTrue(
                 QemuHypervisor.freeHugePages() >= pages,
                 "NOT TESTED: huge pages: fewer than " + pages + " free 2 MiB pages (sysctl vm.nr_hugepages)");
