@@ -26,10 +26,14 @@ import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.WrapKey;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -281,70 +285,143 @@ final class RepositoryBench {
         void run(int number) throws StorageException;
     }
 
+    /** Something that is timed. */
+    private interface Timed {
+        void run() throws IOException, StorageException, InterruptedException, ExecutionException;
+    }
+
+    /** What was measured of each kind of run, in the order of the runs. */
+    private static final class Series {
+        final Map<String, List<Double>> rates = new LinkedHashMap<>();
+        final Map<String, List<Double>> client = new LinkedHashMap<>();
+        final Map<String, List<Double>> server = new LinkedHashMap<>();
+    }
+
+    private static double cpuSeconds(ProcessHandle p) {
+        return p.info().totalCpuDuration().orElse(Duration.ZERO).toNanos() / 1e9;
+    }
+
+    /** MiB in a second, and the processor seconds per GiB of this process and of the S3 server. */
+    private void time(Series s, String name, int mib, S3Server s3, Timed work)
+            throws IOException, StorageException, InterruptedException, ExecutionException {
+        ProcessHandle server = ProcessHandle.of(s3.ids().pid()).orElseThrow();
+        ProcessHandle client = ProcessHandle.current();
+        double clientBefore = cpuSeconds(client);
+        double serverBefore = cpuSeconds(server);
+        long start = System.nanoTime();
+        work.run();
+        double seconds = (System.nanoTime() - start) / 1e9;
+        s.rates.computeIfAbsent(name, x -> new ArrayList<>()).add(mib / seconds);
+        s.client
+                .computeIfAbsent(name, x -> new ArrayList<>())
+                .add((cpuSeconds(client) - clientBefore) * 1024 / mib);
+        s.server
+                .computeIfAbsent(name, x -> new ArrayList<>())
+                .add((cpuSeconds(server) - serverBefore) * 1024 / mib);
+    }
+
+    /** Writes an object to a file and syncs it: what anybody who restores must do besides getting. */
+    private static void toFile(Path folder, int number, byte[] data) {
+        try (FileChannel c = FileChannel.open(
+                folder.resolve("f" + number), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            ByteBuffer b = ByteBuffer.wrap(data);
+            while (b.hasRemaining()) {
+                c.write(b);
+            }
+            c.force(true);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     private void speed(S3Server s3) throws IOException, StorageException, InterruptedException, ExecutionException {
         int mib = options.number("--size", 512);
         int runs = options.number("--runs", 3);
         int objects = mib * MIB / PACK;
         byte[] data = new byte[PACK];
         new Random().nextBytes(data);
-        Map<String, List<Double>> samples = new LinkedHashMap<>();
         out.printf(
-                "%nSPEED, %d MiB of incompressible data, objects of 16 MiB, %d at a time, %d workers; MiB/s%n",
-                mib, transfers, workers);
+                "%nSPEED, %d MiB of incompressible data, objects of 16 MiB, %d at a time, %d workers; medians of %d runs by turns%n",
+                mib, transfers, workers, runs);
+        Series s = new Series();
         try (S3ObjectStore store = store(s3.endpoint(), s3, "speed")) {
             for (int run = 0; run <= runs; run++) {
-                Map<String, Double> one = new LinkedHashMap<>();
-                String raw = "raw" + run + "/";
-                one.put("raw put", mib / parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
-                for (boolean encrypted : new boolean[] {false, true}) {
-                    String name = encrypted ? " encrypted" : "";
-                    WrapKey key = encrypted ? WrapKey.parse(WrapKey.random(), "bench") : null;
-                    String prefix = "r" + run + (encrypted ? "e" : "p");
-                    Host h = host(store, prefix, CHUNK, key);
-                    randomImage(h.images().resolve("cp-1").resolve("a"), mib);
-                    long start = System.nanoTime();
-                    Archiver.Result r = h.archiver().archive("cp-1", List.of("a"), new Progress());
-                    one.put("archive" + name, mib / ((System.nanoTime() - start) / 1e9));
-                    commit(h, "cp-1", r);
-                    Damage.deleteTree(h.images().resolve("cp-1"));
-                    one.put("raw get" + name, mib / parallel(objects, i -> store.get(raw + i, PACK)));
-                    Host reader = host(store, prefix, CHUNK, key);
-                    start = System.nanoTime();
-                    reader.puller().pull("cp-1", null, List.of("a"), new Progress());
-                    one.put("restore" + name, mib / ((System.nanoTime() - start) / 1e9));
-                    Damage.deleteTree(reader.images());
-                    if (!encrypted) {
-                        one.put(
-                                "raw put again",
-                                mib / parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
-                    }
+                if (run == 1) {
+                    s = new Series(); // the first one warms up
                 }
+                turn(s, store, s3, run, mib, objects, data);
                 Damage.deleteTree(base.resolve("s3/data/speed"));
                 store.check(true);
-                if (run > 0) { // the first one warms up
-                    one.forEach((k, v) ->
-                            samples.computeIfAbsent(k, x -> new ArrayList<>()).add(v));
-                }
             }
         }
         Map<String, Object> json = new LinkedHashMap<>();
-        samples.forEach((k, v) -> {
-            json.put(k, v);
-            out.printf(Locale.ROOT, "  %-20s %8.0f  %s%n", k, median(v), round(v));
-        });
-        double put = (median(samples.get("raw put")) + median(samples.get("raw put again"))) / 2;
-        double get = (median(samples.get("raw get")) + median(samples.get("raw get encrypted"))) / 2;
-        for (String k : List.of("archive", "archive encrypted", "restore", "restore encrypted")) {
-            double ratio = median(samples.get(k)) / (k.startsWith("archive") ? put : get);
-            json.put(k + " ratio", ratio);
+        out.printf("  %-24s %8s  %-28s %s%n", "", "MiB/s", "each", "processor s per GiB: client, S3 server");
+        for (var e : s.rates.entrySet()) {
+            json.put(e.getKey(), e.getValue());
+            double client = median(s.client.get(e.getKey()));
+            double server = median(s.server.get(e.getKey()));
+            json.put(e.getKey() + " processor s per GiB", List.of(client, server));
             out.printf(
                     Locale.ROOT,
-                    "  %-20s %8.2f of raw %s (target 0.60)%n",
-                    k,
-                    ratio,
-                    k.startsWith("archive") ? "put" : "get");
+                    "  %-24s %8.0f  %-28s %.2f, %.2f%n",
+                    e.getKey(),
+                    median(e.getValue()),
+                    round(e.getValue()),
+                    client,
+                    server);
+        }
+        for (String encrypted : List.of("", " encrypted")) {
+            ratio(json, s.rates, "archive" + encrypted, "raw put");
+            ratio(json, s.rates, "restore" + encrypted, "raw get");
+            ratio(json, s.rates, "restore" + encrypted, "get to synced files");
         }
         results.put("speedMiBs", json);
+    }
+
+    private void ratio(Map<String, Object> json, Map<String, List<Double>> rates, String what, String of) {
+        double ratio = median(rates.get(what)) / median(rates.get(of));
+        json.put(what + " of " + of, ratio);
+        out.printf(Locale.ROOT, "  %-24s %8.2f of %s (target 0.60)%n", what, ratio, of);
+    }
+
+    /** Raw and ours by turns. */
+    private void turn(Series s, S3ObjectStore store, S3Server s3, int run, int mib, int objects, byte[] data)
+            throws IOException, StorageException, InterruptedException, ExecutionException {
+        String raw = "raw" + run + "/";
+        for (boolean encrypted : new boolean[] {false, true}) {
+            String name = encrypted ? " encrypted" : "";
+            WrapKey key = encrypted ? WrapKey.parse(WrapKey.random(), "bench") : null;
+            String prefix = "r" + run + (encrypted ? "e" : "p");
+            Host h = host(store, prefix, CHUNK, key);
+            randomImage(h.images().resolve("cp-1").resolve("a"), mib);
+            time(s, "raw put", mib, s3, () -> parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
+            Archiver.Result[] r = new Archiver.Result[1];
+            time(
+                    s,
+                    "archive" + name,
+                    mib,
+                    s3,
+                    () -> r[0] = h.archiver().archive("cp-1", List.of("a"), new Progress()));
+            commit(h, "cp-1", r[0]);
+            Damage.deleteTree(h.images().resolve("cp-1"));
+            time(s, "raw get", mib, s3, () -> parallel(objects, i -> store.get(raw + i, PACK)));
+            Host reader = host(store, prefix, CHUNK, key);
+            time(
+                    s,
+                    "restore" + name,
+                    mib,
+                    s3,
+                    () -> reader.puller().pull("cp-1", null, List.of("a"), new Progress()));
+            Damage.deleteTree(reader.images());
+            Path files = Files.createDirectories(base.resolve("files"));
+            time(
+                    s,
+                    "get to synced files",
+                    mib,
+                    s3,
+                    () -> parallel(objects, i -> toFile(files, i, store.get(raw + i, PACK))));
+            Damage.deleteTree(files);
+        }
     }
 
     private void latency(S3Server s3) throws IOException, StorageException, InterruptedException {
@@ -358,22 +435,39 @@ final class RepositoryBench {
             commit(h, "cp-1", h.archiver().archive("cp-1", List.of("a"), new Progress()));
             Damage.deleteTree(h.images());
             proxy.forgetful();
-            for (int millis : new int[] {0, 100, 0, 100}) {
-                proxy.latency(Duration.ofMillis(millis));
-                Host reader = host(store, "r", CHUNK, null);
-                long requests = proxy.requests();
-                long start = System.nanoTime();
-                reader.puller().pull("cp-1", null, List.of("a"), new Progress());
-                double rate = mib / ((System.nanoTime() - start) / 1e9);
-                Damage.deleteTree(reader.images());
+            Map<Integer, List<Double>> rates = new LinkedHashMap<>(Map.of(0, new ArrayList<>(), 100, new ArrayList<>()));
+            int runs = options.number("--runs", 3);
+            for (int run = 0; run <= runs; run++) {
+                for (int millis : new int[] {0, 100}) {
+                    proxy.latency(Duration.ofMillis(millis));
+                    Host reader = host(store, "r", CHUNK, null);
+                    long requests = proxy.requests();
+                    long start = System.nanoTime();
+                    reader.puller().pull("cp-1", null, List.of("a"), new Progress());
+                    double rate = mib / ((System.nanoTime() - start) / 1e9);
+                    Damage.deleteTree(reader.images());
+                    if (run > 0) { // the first one warms up
+                        rates.get(millis).add(rate);
+                        json.put("requests", proxy.requests() - requests);
+                    }
+                }
+            }
+            for (int millis : new int[] {0, 100}) {
+                json.put(millis + " ms", rates.get(millis));
                 out.printf(
                         Locale.ROOT,
-                        "  %3d ms more per request and connection %8.0f, %d requests%n",
+                        "  %3d ms more per request and connection %8.0f  %s%n",
                         millis,
-                        rate,
-                        proxy.requests() - requests);
-                json.put((json.size() + 1) + ": " + millis + " ms", rate);
+                        median(rates.get(millis)),
+                        round(rates.get(millis)));
             }
+            double ratio = median(rates.get(100)) / median(rates.get(0));
+            json.put("ratio", ratio);
+            out.printf(
+                    Locale.ROOT,
+                    "  with 100 ms more           %8.2f of without; %s requests%n",
+                    ratio,
+                    json.get("requests"));
         }
         Damage.deleteTree(base.resolve("s3/data/latency"));
         results.put("latencyMiBs", json);
