@@ -312,18 +312,14 @@ final class RepositoryBench {
         work.run();
         double seconds = (System.nanoTime() - start) / 1e9;
         s.rates.computeIfAbsent(name, x -> new ArrayList<>()).add(mib / seconds);
-        s.client
-                .computeIfAbsent(name, x -> new ArrayList<>())
-                .add((cpuSeconds(client) - clientBefore) * 1024 / mib);
-        s.server
-                .computeIfAbsent(name, x -> new ArrayList<>())
-                .add((cpuSeconds(server) - serverBefore) * 1024 / mib);
+        s.client.computeIfAbsent(name, x -> new ArrayList<>()).add((cpuSeconds(client) - clientBefore) * 1024 / mib);
+        s.server.computeIfAbsent(name, x -> new ArrayList<>()).add((cpuSeconds(server) - serverBefore) * 1024 / mib);
     }
 
     /** Writes an object to a file and syncs it: what anybody who restores must do besides getting. */
     private static void toFile(Path folder, int number, byte[] data) {
-        try (FileChannel c = FileChannel.open(
-                folder.resolve("f" + number), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+        try (FileChannel c =
+                FileChannel.open(folder.resolve("f" + number), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
             ByteBuffer b = ByteBuffer.wrap(data);
             while (b.hasRemaining()) {
                 c.write(b);
@@ -396,22 +392,12 @@ final class RepositoryBench {
             randomImage(h.images().resolve("cp-1").resolve("a"), mib);
             time(s, "raw put", mib, s3, () -> parallel(objects, i -> store.put(raw + i, data, 0, data.length)));
             Archiver.Result[] r = new Archiver.Result[1];
-            time(
-                    s,
-                    "archive" + name,
-                    mib,
-                    s3,
-                    () -> r[0] = h.archiver().archive("cp-1", List.of("a"), new Progress()));
+            time(s, "archive" + name, mib, s3, () -> r[0] = h.archiver().archive("cp-1", List.of("a"), new Progress()));
             commit(h, "cp-1", r[0]);
             Damage.deleteTree(h.images().resolve("cp-1"));
             time(s, "raw get", mib, s3, () -> parallel(objects, i -> store.get(raw + i, PACK)));
             Host reader = host(store, prefix, CHUNK, key);
-            time(
-                    s,
-                    "restore" + name,
-                    mib,
-                    s3,
-                    () -> reader.puller().pull("cp-1", null, List.of("a"), new Progress()));
+            time(s, "restore" + name, mib, s3, () -> reader.puller().pull("cp-1", null, List.of("a"), new Progress()));
             Damage.deleteTree(reader.images());
             Path files = Files.createDirectories(base.resolve("files"));
             time(
@@ -435,7 +421,8 @@ final class RepositoryBench {
             commit(h, "cp-1", h.archiver().archive("cp-1", List.of("a"), new Progress()));
             Damage.deleteTree(h.images());
             proxy.forgetful();
-            Map<Integer, List<Double>> rates = new LinkedHashMap<>(Map.of(0, new ArrayList<>(), 100, new ArrayList<>()));
+            Map<Integer, List<Double>> rates =
+                    new LinkedHashMap<>(Map.of(0, new ArrayList<>(), 100, new ArrayList<>()));
             int runs = options.number("--runs", 3);
             for (int run = 0; run <= runs; run++) {
                 for (int millis : new int[] {0, 100}) {

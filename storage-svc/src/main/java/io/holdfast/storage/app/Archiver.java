@@ -12,12 +12,12 @@ import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.PackFormat;
 import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.SparseMap;
 import io.holdfast.storage.domain.SparseMap.Extent;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
-import io.holdfast.storage.domain.VmManifest.Run;
 import io.holdfast.storage.domain.Zeros;
 import java.io.IOException;
 import java.io.InputStream;
@@ -29,7 +29,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
@@ -49,11 +48,11 @@ import org.jboss.logging.Logger;
 
 /**
  * Takes images into the repository. Workers read stretches of the files, name their chunks by SHA-256, and put what the
- * repository lacks into packs; full packs are uploaded side by side. An index is written for every 128 packs and for the
- * last ones, then the VM manifests. The checkpoint's manifest is commit's. Every byte is read once.
+ * repository lacks into packs; full packs are uploaded side by side. An index is written for every 128 packs (or 32768 chunks) and for
+ * the last ones, then the VM manifests. The checkpoint's manifest is commit's. Every byte is read once.
  *
- * <p>Memory: {@code workers + transfers} packs, a stretch per worker, and 40 bytes per chunk of the images (a 64 GiB image of
- * data: 40 MiB); the uploads' slowness holds the workers back.
+ * <p>Memory: {@code workers + transfers} packs and a stretch per worker; the uploads' slowness holds the workers back. What grows with the
+ * images, 32 bytes a chunk, is in mapped files.
  *
  * <p>Each uploaded pack's table is noted in {@code STATE/uploads/<checkpoint>/}, so that a repeat after a crash or a
  * failure uploads none of them again. One archive at a time.
@@ -64,8 +63,11 @@ public final class Archiver {
     private static final int STRETCH = 4 * 1024 * 1024;
 
     private static final int LAST_UPLOADS_SECONDS = 5;
+    private static final int LAST_WORK_SECONDS = 10;
     /** An index is written each time when so many packs are there. */
     private static final int INDEX_PACKS = 128;
+    /** Or when they hold so many chunks: what is not indexed yet is on the heap. */
+    private static final long INDEX_CHUNKS = 1 << 15;
     /** Files up to that size carry a digest of the whole. */
     private static final long DIGEST_UP_TO = 64L * 1024 * 1024;
 
@@ -77,6 +79,7 @@ public final class Archiver {
     private final SparseMap sparse;
     private final Settings settings;
     private final Leases leases;
+    private final Room large;
 
     public Archiver(
             ObjectStore store,
@@ -94,6 +97,7 @@ public final class Archiver {
         this.sparse = sparse;
         this.settings = settings;
         this.leases = new Leases(store, keys, repository);
+        this.large = new MappedRoom(settings.state());
     }
 
     /** What an archive gave. */
@@ -102,11 +106,59 @@ public final class Archiver {
     /** A file's place in the work. */
     private record Source(String vm, String name, Path path, long bytes, boolean digested, List<Extent> extents) {}
 
-    /** A stretch of a file, whole chunks. */
-    private record Stretch(int source, long from, long to) {}
+    /** A stretch of a file, whole chunks; the ids of its chunks are kept from that slot on. */
+    private record Stretch(int source, long from, long to, long slot) {}
 
-    /** The chunks found in a stretch: numbers ascending, ids 32 bytes each. */
-    private record Found(long[] numbers, byte[] ids) {}
+    /**
+     * The ids of all chunks of an archive, each in the slot of its place: zeros for a chunk of zeros. Beyond a little it is in room, so that the heap
+     * does not grow with the images. Each slot has one writer.
+     */
+    private static final class Ids implements AutoCloseable {
+        /** Slots of a piece: 32 MiB. */
+        private static final int PIECE = 1 << 20;
+
+        private final Scratch room;
+        private final ByteBuffer[] pieces;
+
+        Ids(long slots, Path folder) throws StorageException {
+            room = new Scratch(folder);
+            pieces = new ByteBuffer[Math.toIntExact((slots + PIECE - 1) / PIECE)];
+            boolean done = false;
+            try {
+                for (int i = 0; i < pieces.length; i++) {
+                    pieces[i] = room.take((int) Math.min(PIECE, slots - (long) i * PIECE) * ChunkId.BYTES);
+                }
+                done = true;
+            } finally {
+                if (!done) {
+                    room.close();
+                }
+            }
+        }
+
+        ByteBuffer piece(long slot) {
+            return pieces[(int) (slot / PIECE)];
+        }
+
+        static int at(long slot) {
+            return (int) (slot % PIECE) * ChunkId.BYTES;
+        }
+
+        void put(long slot, ChunkId id) {
+            id.write(piece(slot), at(slot));
+        }
+
+        boolean has(long slot) {
+            ByteBuffer p = piece(slot);
+            int at = at(slot);
+            return (p.getLong(at) | p.getLong(at + 8) | p.getLong(at + 16) | p.getLong(at + 24)) != 0;
+        }
+
+        @Override
+        public void close() {
+            room.close();
+        }
+    }
 
     /**
      * Archives the images of some VMs of a checkpoint.
@@ -209,7 +261,10 @@ public final class Archiver {
         private final Lease lease;
         private final List<Source> sources;
         private final List<Stretch> stretches = new ArrayList<>();
-        private final Found[] found;
+        private final Ids ids;
+        /** First stretch of each source, and the end. */
+        private final int[] firstOf;
+
         private final ChunkId[] digests;
         private final FileChannel[] channels;
         private final Progress progress;
@@ -220,6 +275,7 @@ public final class Archiver {
         private final AtomicLong storedBytes = new AtomicLong();
         private final Set<ChunkId> taken = ConcurrentHashMap.newKeySet();
         private final Map<ChunkId, Table> packs = new ConcurrentHashMap<>();
+        private final AtomicLong unindexed = new AtomicLong();
         private final AtomicReference<Throwable> failure = new AtomicReference<>();
         private final BlockingQueue<PackFormat.Builder> builders;
         private final ExecutorService uploads;
@@ -237,20 +293,24 @@ public final class Archiver {
             this.notes = settings.state().resolve("uploads").resolve(checkpoint);
             int stretch = Math.max(STRETCH, chunk);
             long total = 0;
+            long slots = 0;
+            firstOf = new int[sources.size() + 1];
             for (int s = 0; s < sources.size(); s++) {
+                firstOf[s] = stretches.size();
                 for (Extent e : sources.get(s).extents()) {
-                    for (long at = e.from(); at < e.to(); at += stretch) {
-                        stretches.add(new Stretch(s, at, Math.min(e.to(), at + stretch)));
-                        if (sources.get(s).digested()) {
-                            stretches.set(stretches.size() - 1, new Stretch(s, at, e.to()));
-                            break;
-                        }
+                    for (long at = e.from(); at < e.to(); ) {
+                        // a file with a digest in one piece
+                        long to = sources.get(s).digested() ? e.to() : Math.min(e.to(), at + stretch);
+                        stretches.add(new Stretch(s, at, to, slots));
+                        slots += (to - at + chunk - 1) / chunk;
+                        at = to;
                     }
                     total += e.to() - e.from();
                 }
             }
+            firstOf[sources.size()] = stretches.size();
             progress.total(total);
-            this.found = new Found[stretches.size()];
+            this.ids = new Ids(slots, settings.state());
             this.digests = new ChunkId[sources.size()];
             this.channels = new FileChannel[sources.size()];
             try {
@@ -308,10 +368,9 @@ public final class Archiver {
                 VmManifest m = manifest(vm);
                 logical += m.logicalBytes();
                 String key = keys.vm(checkpoint, vm);
-                byte[] data = repository.sealed(key, m.encode());
-                store.put(key, data, 0, data.length);
-                storedBytes.addAndGet(data.length);
-                archives.add(new VmArchive(vm, key, ChunkId.of(data).hex()));
+                var put = repository.put(key, m);
+                storedBytes.addAndGet(put.bytes());
+                archives.add(new VmArchive(vm, key, put.sha256().hex()));
             }
             lease.check();
             try {
@@ -349,6 +408,7 @@ public final class Archiver {
                     OptionalLong size = store.size(keys.pack(t.id()));
                     if (lease.hasPack(t.id()) && size.isPresent() && size.getAsLong() == t.objectBytes()) {
                         packs.put(t.id(), t);
+                        unindexed.addAndGet(t.entries().size());
                         t.entries().forEach(e -> taken.add(e.id()));
                     } else {
                         Files.delete(p);
@@ -395,9 +455,6 @@ public final class Archiver {
                         return null;
                     }
                     Stretch s = stretches.get(i);
-                    long[] numbers = new long[(int) ((s.to() - s.from() + chunk - 1) / chunk)];
-                    byte[] ids = new byte[numbers.length * ChunkId.BYTES];
-                    int n = 0;
                     MessageDigest whole = sources.get(s.source()).digested() ? ChunkId.sha256() : null;
                     for (long from = s.from(); from < s.to(); from += buffer.length) {
                         int length = (int) Math.min(buffer.length, s.to() - from);
@@ -411,9 +468,7 @@ public final class Archiver {
                                 continue;
                             }
                             ChunkId id = vault.chunkId(buffer, at, size);
-                            numbers[n] = (from + at) / chunk;
-                            id.write(ByteBuffer.wrap(ids, n * ChunkId.BYTES, ChunkId.BYTES));
-                            n++;
+                            ids.put(s.slot() + (from + at - s.from()) / chunk, id);
                             dataBytes.addAndGet(size);
                             if (!has(id)) {
                                 if (pack == null) {
@@ -433,7 +488,6 @@ public final class Archiver {
                     if (whole != null) {
                         digests[s.source()] = ChunkId.read(whole.digest(), 0);
                     }
-                    found[i] = new Found(Arrays.copyOf(numbers, n), Arrays.copyOf(ids, n * ChunkId.BYTES));
                 }
                 if (pack != null) {
                     PackFormat.Builder last = pack;
@@ -478,7 +532,7 @@ public final class Archiver {
                 Files.write(notes.resolve(table.id().hex()), IndexFormat.encode(List.of(table)));
                 storedBytes.addAndGet(pack.length());
                 packs.put(table.id(), table);
-                publish(INDEX_PACKS);
+                publish(unindexed.addAndGet(table.entries().size()) >= INDEX_CHUNKS ? 1 : INDEX_PACKS);
             } catch (StorageException | IOException | RuntimeException e) {
                 failure.compareAndSet(null, e);
             } finally {
@@ -497,12 +551,13 @@ public final class Archiver {
             storedBytes.addAndGet(indexes.publish(tables));
             for (Table t : tables) {
                 packs.remove(t.id());
+                unindexed.addAndGet(-t.entries().size());
                 t.entries().forEach(e -> taken.remove(e.id()));
                 Files.deleteIfExists(notes.resolve(t.id().hex()));
             }
         }
 
-        private VmManifest manifest(String vm) {
+        private VmManifest manifest(String vm) throws StorageException {
             List<VmManifest.File> files = new ArrayList<>();
             for (int s = 0; s < sources.size(); s++) {
                 Source source = sources.get(s);
@@ -520,33 +575,19 @@ public final class Archiver {
             return digests[source] == null ? ChunkId.of(new byte[0]) : digests[source];
         }
 
-        private List<Run> runs(int source) {
-            List<Run> runs = new ArrayList<>();
-            java.io.ByteArrayOutputStream ids = new java.io.ByteArrayOutputStream();
-            long first = 0;
-            long at = -1;
-            for (int i = 0; i < found.length; i++) {
-                if (stretches.get(i).source() != source) {
-                    continue;
-                }
-                Found f = found[i];
-                for (int k = 0; k < f.numbers().length; k++) {
-                    if (f.numbers()[k] != at) {
-                        if (ids.size() > 0) {
-                            runs.add(new Run(first, ids.toByteArray()));
-                            ids.reset();
+        private VmManifest.Runs runs(int source) throws StorageException {
+            return VmManifest.runs(
+                    each -> {
+                        for (Stretch s : stretches.subList(firstOf[source], firstOf[source + 1])) {
+                            long chunks = (s.to() - s.from() + chunk - 1) / chunk;
+                            for (long i = 0; i < chunks; i++) {
+                                if (ids.has(s.slot() + i)) {
+                                    each.chunk(s.from() / chunk + i, ids.piece(s.slot() + i), Ids.at(s.slot() + i));
+                                }
+                            }
                         }
-                        first = f.numbers()[k];
-                    }
-                    ids.write(f.ids(), k * ChunkId.BYTES, ChunkId.BYTES);
-                    at = f.numbers()[k] + 1;
-                }
-                found[i] = null;
-            }
-            if (ids.size() > 0) {
-                runs.add(new Run(first, ids.toByteArray()));
-            }
-            return runs;
+                    },
+                    large);
         }
 
         private void closeFiles() {
@@ -576,6 +617,14 @@ public final class Archiver {
             }
             uploads.shutdownNow();
             closeFiles();
+            try {
+                // no worker may write to what is freed
+                if (workers.awaitTermination(LAST_WORK_SECONDS, TimeUnit.SECONDS)) {
+                    ids.close();
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt(); // then it is the garbage collector's
+            }
         }
     }
 

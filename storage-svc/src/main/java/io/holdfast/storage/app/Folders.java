@@ -29,9 +29,14 @@ public final class Folders {
 
     /** Writes a small file so that after a crash it is there whole or not at all. */
     static void writeDurably(Path file, byte[] data) throws IOException {
+        writeDurably(file, ByteBuffer.wrap(data));
+    }
+
+    /** Writes what is left of a buffer, whose position stays, to a file, so that after a crash it is there whole or not at all. */
+    static void writeDurably(Path file, ByteBuffer data) throws IOException {
         Path tmp = file.resolveSibling(file.getFileName() + ".tmp");
         try (FileChannel c = FileChannel.open(tmp, WRITE, CREATE, TRUNCATE_EXISTING)) {
-            ByteBuffer b = ByteBuffer.wrap(data);
+            ByteBuffer b = data.duplicate();
             while (b.hasRemaining()) {
                 c.write(b);
             }

@@ -10,15 +10,19 @@ import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.StorageException;
-import io.holdfast.storage.domain.Vault;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -34,15 +38,18 @@ public final class Indexes {
     private static final Logger LOG = Logger.getLogger(Indexes.class);
     /** Indexes that are read at a time. */
     private static final int LOADS = 4;
+    /** Indexes that are larger are read one after another. */
+    private static final long BESIDE = 16L << 20;
 
     private final ObjectStore store;
     private final Keys keys;
     private final Repository repository;
     private final Path cache;
     private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
-    private final MappedRoom room;
+    private final Path state;
+    private Scratch room;
     private ChunkIndex index;
-    private final Set<ChunkId> loaded = new HashSet<>();
+    private final Set<ChunkId> loaded = ConcurrentHashMap.newKeySet();
 
     public Indexes(ObjectStore store, Keys keys, Repository repository, Path state) throws IOException {
         this.store = store;
@@ -50,13 +57,15 @@ public final class Indexes {
         this.repository = repository;
         this.cache = state.resolve("index-cache");
         Files.createDirectories(cache);
-        this.room = new MappedRoom(state);
+        this.state = state;
+        this.room = new Scratch(state);
         this.index = new ChunkIndex(room);
     }
 
     /** Takes in every index of the bucket that is not known yet, and forgets all that is known if one has gone. */
     public synchronized void refresh() throws StorageException {
         Set<ChunkId> there = new HashSet<>();
+        Set<ChunkId> large = new HashSet<>();
         for (Stored s : store.list(keys.indexes())) {
             ChunkId id = ChunkId.parse(s.key().substring(keys.indexes().length()));
             if (id == null) {
@@ -64,10 +73,15 @@ public final class Indexes {
                 continue;
             }
             there.add(id);
+            if (s.bytes() > BESIDE) {
+                large.add(id);
+            }
         }
         if (!there.containsAll(loaded)) {
             lock.writeLock().lock();
             try {
+                room.close();
+                room = new Scratch(state);
                 index = new ChunkIndex(room);
                 loaded.clear();
             } finally {
@@ -77,7 +91,7 @@ public final class Indexes {
         List<ChunkId> fresh = there.stream().filter(id -> !loaded.contains(id)).toList();
         if (fresh.size() < 2) {
             for (ChunkId id : fresh) {
-                add(id, load(id));
+                load(id);
             }
             return;
         }
@@ -85,14 +99,21 @@ public final class Indexes {
         try (ExecutorService threads = Executors.newFixedThreadPool(Math.min(LOADS, fresh.size()))) {
             List<Future<Void>> running = new ArrayList<>();
             for (ChunkId id : fresh) {
-                running.add(threads.submit(() -> {
-                    add(id, load(id));
-                    return null;
-                }));
+                if (!large.contains(id)) {
+                    running.add(threads.submit(() -> {
+                        load(id);
+                        return null;
+                    }));
+                }
             }
             try {
                 for (Future<Void> f : running) {
                     get(f);
+                }
+                for (ChunkId id : large) {
+                    if (!loaded.contains(id)) {
+                        load(id);
+                    }
                 }
             } finally {
                 running.forEach(f -> f.cancel(true));
@@ -115,35 +136,56 @@ public final class Indexes {
         }
     }
 
-    private List<Table> load(ChunkId id) throws StorageException {
+    /** Takes an index in, from its copy here or from the bucket. */
+    private void load(ChunkId id) throws StorageException {
         String key = keys.index(id);
         Path file = cache.resolve(id.hex());
         try {
             if (Files.exists(file)) {
-                byte[] data = Files.readAllBytes(file);
+                ByteBuffer data = contents(file);
                 if (ChunkId.of(data).equals(id)) {
-                    return decode(key, data);
+                    add(id, key, data);
+                    return;
                 }
                 Files.delete(file);
             }
         } catch (IOException e) {
             LOG.warnf(e, "event=index-cache-unreadable file=%s", file);
         }
-        byte[] data = store.get(key, Limits.MAX_INDEX + Vault.OBJECT_OVERHEAD);
+        ByteBuffer data = repository.loadLarge(key, Limits.MAX_INDEX);
         if (!ChunkId.of(data).equals(id)) {
             throw StorageException.corrupt(key, "its digest is not its name");
         }
-        List<Table> packs = decode(key, data);
+        add(id, key, data);
         keep(file, data);
-        return packs;
     }
 
-    private List<Table> decode(String key, byte[] data) throws StorageException {
-        Vault vault = repository.vault();
-        return IndexFormat.decode(key, repository.unsealed(key, data), vault.sealed());
+    private static ByteBuffer contents(Path file) throws IOException {
+        try (FileChannel c = FileChannel.open(file, StandardOpenOption.READ)) {
+            if (c.size() > Room.SMALL) {
+                return c.map(FileChannel.MapMode.READ_ONLY, 0, Math.min(c.size(), Integer.MAX_VALUE));
+            }
+            ByteBuffer data = ByteBuffer.allocate((int) c.size());
+            while (data.hasRemaining() && c.read(data) >= 0) {
+                // until all of it is here
+            }
+            return data.flip();
+        }
     }
 
-    private static void keep(Path file, byte[] data) {
+    private void add(ChunkId id, String key, ByteBuffer stored) throws StorageException {
+        ByteBuffer data = repository.unsealed(key, stored);
+        boolean sealed = repository.vault().sealed();
+        lock.writeLock().lock();
+        try {
+            IndexFormat.each(key, data, sealed, index::add);
+            loaded.add(id);
+        } finally {
+            lock.writeLock().unlock();
+        }
+    }
+
+    private static void keep(Path file, ByteBuffer data) {
         try {
             Folders.writeDurably(file, data);
         } catch (IOException e) {
@@ -151,7 +193,12 @@ public final class Indexes {
         }
     }
 
-    private void add(ChunkId id, List<Table> packs) throws StorageException {
+    /** Writes an index of new packs to the bucket and takes it in. Returns its bytes. */
+    public synchronized long publish(List<Table> packs) throws StorageException {
+        byte[] data = repository.sealed(keys.indexes(), IndexFormat.encode(packs));
+        ChunkId id = ChunkId.of(data);
+        store.put(keys.index(id), data, 0, data.length);
+        keep(cache.resolve(id.hex()), ByteBuffer.wrap(data));
         lock.writeLock().lock();
         try {
             for (Table t : packs) {
@@ -161,15 +208,6 @@ public final class Indexes {
         } finally {
             lock.writeLock().unlock();
         }
-    }
-
-    /** Writes an index of new packs to the bucket and takes it in. Returns its bytes. */
-    public synchronized long publish(List<Table> packs) throws StorageException {
-        byte[] data = repository.sealed(keys.indexes(), IndexFormat.encode(packs));
-        ChunkId id = ChunkId.of(data);
-        store.put(keys.index(id), data, 0, data.length);
-        keep(cache.resolve(id.hex()), data);
-        add(id, packs);
         return data.length;
     }
 

@@ -31,8 +31,10 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Deque;
 import java.util.HashSet;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
@@ -51,7 +53,7 @@ import org.jboss.logging.Logger;
  * <p>A pack is read, checked and written chunk by chunk while it comes, so that what is hashed is still in the processor's cache and
  * a read may be as long as a pack: few requests, which a slow way to the bucket does not make many waits.
  *
- * <p>Memory: three chunks per transfer thread, and some 60 bytes per chunk.
+ * <p>Memory: three chunks per reader, and a plan for 32768 chunks. The VM's manifest is in a mapped file if it is large.
  */
 public final class Puller {
     private static final Logger LOG = Logger.getLogger(Puller.class);
@@ -201,8 +203,9 @@ public final class Puller {
     private final class Targets {
         private final VmManifest m;
         private boolean refreshed;
-        private int file;
-        private int run;
+        private int file = -1;
+        private Iterator<Run> runs = Collections.emptyIterator();
+        private Run run;
         private int chunk;
 
         Targets(VmManifest m) {
@@ -211,17 +214,18 @@ public final class Puller {
 
         List<Target> next(int most) throws StorageException {
             List<Target> targets = new ArrayList<>();
-            while (file < m.files().size() && targets.size() < most) {
-                List<Run> runs = m.files().get(file).runs();
-                if (run == runs.size()) {
-                    file++;
-                    run = 0;
-                } else if (chunk == runs.get(run).count()) {
-                    run++;
-                    chunk = 0;
-                } else {
-                    targets.add(target(m.files().get(file), runs.get(run)));
+            while (targets.size() < most) {
+                if (run != null && chunk < run.count()) {
+                    targets.add(target(m.files().get(file), run));
                     chunk++;
+                } else if (runs.hasNext()) {
+                    run = runs.next();
+                    chunk = 0;
+                } else if (file + 1 < m.files().size()) {
+                    runs = m.files().get(++file).runs().iterator();
+                    run = null;
+                } else {
+                    break;
                 }
             }
             return targets;

@@ -4,16 +4,19 @@ import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.Manifests;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.RepositoryConfig;
 import io.holdfast.storage.domain.RepositoryConfig.Opened;
+import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
 import io.holdfast.storage.domain.WrapKey;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -26,6 +29,7 @@ public final class Repository {
     private final Keys keys;
     private final int chunkBytes;
     private final WrapKey key;
+    private volatile Room room = Room.HEAP;
     private volatile Duration newGrace = RepositoryConfig.DEFAULT_GRACE;
     private volatile Opened opened;
 
@@ -88,6 +92,26 @@ public final class Repository {
     public byte[] load(String object, int limit) throws StorageException {
         return unsealed(object, store.get(object, limit + Vault.OBJECT_OVERHEAD));
     }
+
+    /** Reads a metadata object that may be large: what is stored, which {@link #unsealed} opens. */
+    public ByteBuffer loadLarge(String object, int limit) throws StorageException {
+        return store.get(object, limit + Vault.OBJECT_OVERHEAD, room);
+    }
+
+    /** What a stored metadata object holds that may be large. */
+    public ByteBuffer unsealed(String object, ByteBuffer stored) throws StorageException {
+        return vault().openObject(object, keys.sealedAs(object), stored, room);
+    }
+
+    /** Stores a VM manifest; returns the object's digest and size. */
+    public StoredManifest put(String object, VmManifest m) throws StorageException {
+        ByteBuffer data = vault().sealObject(keys.sealedAs(object), m.encode(room), room);
+        store.put(object, data);
+        return new StoredManifest(ChunkId.of(data), data.remaining());
+    }
+
+    /** A VM manifest that was stored. */
+    public record StoredManifest(ChunkId sha256, long bytes) {}
 
     /** What a stored metadata object holds. */
     public byte[] unsealed(String object, byte[] stored) throws StorageException {
@@ -152,6 +176,12 @@ public final class Repository {
     /** The grace period of a repository that is made by this service; of one that is there, its own counts. */
     public Repository graceOfNew(Duration grace) {
         newGrace = grace;
+        return this;
+    }
+
+    /** Where large manifests and indexes go while they are used; else the heap. */
+    public Repository roomOfLarge(Room large) {
+        room = large;
         return this;
     }
 
@@ -233,14 +263,38 @@ public final class Repository {
                 .findFirst()
                 .orElseThrow(
                         () -> StorageException.corrupt(keys.checkpoint(checkpoint.checkpoint()), "has no VM " + vm));
-        byte[] data = store.get(a.manifestKey(), Limits.MAX_VM_MANIFEST + Vault.OBJECT_OVERHEAD);
+        return vm(checkpoint.checkpoint(), a);
+    }
+
+    /** Reads the manifest of a VM as a checkpoint's manifest names it. */
+    public VmManifest vm(String checkpoint, VmArchive a) throws StorageException {
+        ByteBuffer data = loadLarge(a.manifestKey(), Limits.MAX_VM_MANIFEST);
         if (!ChunkId.of(data).hex().equals(a.manifestSha256())) {
             throw StorageException.corrupt(a.manifestKey(), "its digest is not the one in the checkpoint's manifest");
         }
         VmManifest m = VmManifest.decode(a.manifestKey(), unsealed(a.manifestKey(), data));
-        if (!m.vm().equals(vm) || !m.checkpoint().equals(checkpoint.checkpoint())) {
+        if (!m.vm().equals(a.vm()) || !m.checkpoint().equals(checkpoint)) {
             throw StorageException.corrupt(a.manifestKey(), "is of VM " + m.vm() + " of checkpoint " + m.checkpoint());
         }
         return m;
+    }
+
+    /** Reads a VM manifest that no checkpoint's manifest vouches for. */
+    public VmManifest orphan(String object) throws StorageException {
+        return VmManifest.decode(object, unsealed(object, loadLarge(object, Limits.MAX_VM_MANIFEST)));
+    }
+
+    /**
+     * Reads an index, checked, without any cache.
+     *
+     * @param each takes its packs, one at a time
+     */
+    public void index(ChunkId id, IndexFormat.EachTable each) throws StorageException {
+        String key = keys.index(id);
+        ByteBuffer data = loadLarge(key, Limits.MAX_INDEX);
+        if (!ChunkId.of(data).equals(id)) {
+            throw StorageException.corrupt(key, "its digest is not its name");
+        }
+        IndexFormat.each(key, unsealed(key, data), vault().sealed(), each);
     }
 }

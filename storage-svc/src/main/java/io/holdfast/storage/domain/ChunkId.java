@@ -42,6 +42,18 @@ public record ChunkId(long a, long b, long c, long d) implements Comparable<Chun
         return of(data, 0, data.length);
     }
 
+    /** The id of what is left of a buffer, whose position stays. */
+    public static ChunkId of(ByteBuffer data) {
+        MessageDigest md = sha256();
+        md.update(data.duplicate());
+        return read(md.digest(), 0);
+    }
+
+    /** Reads an id's 32 bytes at a place of a buffer. */
+    public static ChunkId read(ByteBuffer from, int at) {
+        return new ChunkId(from.getLong(at), from.getLong(at + 8), from.getLong(at + 16), from.getLong(at + 24));
+    }
+
     /** Reads an id's 32 bytes. */
     public static ChunkId read(byte[] raw, int offset) {
         ByteBuffer b = ByteBuffer.wrap(raw, offset, BYTES);
@@ -59,6 +71,11 @@ public record ChunkId(long a, long b, long c, long d) implements Comparable<Chun
     /** Writes the id's 32 bytes. */
     public void write(ByteBuffer to) {
         to.putLong(a).putLong(b).putLong(c).putLong(d);
+    }
+
+    /** Writes the id's 32 bytes to a place of a buffer. */
+    public void write(ByteBuffer to, int at) {
+        to.putLong(at, a).putLong(at + 8, b).putLong(at + 16, c).putLong(at + 24, d);
     }
 
     /** 64 lower-case hex digits. */

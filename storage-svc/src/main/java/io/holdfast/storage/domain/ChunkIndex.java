@@ -21,12 +21,6 @@ public final class ChunkIndex {
     /** Where a chunk is. */
     public record Place(ChunkId pack, int offset, int storedBytes, int plainBytes, int encoding) {}
 
-    /** Gives room for the table. */
-    public interface Room {
-        /** That many bytes of zeros. */
-        ByteBuffer allocate(int bytes) throws StorageException;
-    }
-
     /** Bytes of a slot. */
     static final int SLOT = 48;
 
@@ -46,7 +40,7 @@ public final class ChunkIndex {
 
     /** One that is on the heap, whatever its size. */
     public ChunkIndex() {
-        this(ByteBuffer::allocate);
+        this(Room.HEAP);
     }
 
     /** One that takes room for what is not small. */
@@ -149,8 +143,12 @@ public final class ChunkIndex {
                 piece(more, to).put(at(to), one);
             }
         }
+        ByteBuffer[] before = pieces;
         pieces = more;
         mask = slots - 1;
+        for (ByteBuffer p : before) {
+            room.free(p);
+        }
     }
 
     public boolean contains(ChunkId id) {

@@ -44,23 +44,40 @@ public final class IndexFormat {
         return out.array();
     }
 
+    /** Takes a pack's table. */
+    public interface EachTable {
+        void table(Table t) throws StorageException;
+    }
+
     /**
      * Reads an index and checks it.
      *
      * @param sealed whether it is of an encrypted repository: then all of its chunks are sealed, else none
      */
     public static List<Table> decode(String object, byte[] data, boolean sealed) throws StorageException {
-        if (data.length < 12 + ChunkId.BYTES) {
+        List<Table> tables = new ArrayList<>();
+        read(object, ByteBuffer.wrap(data), sealed, tables::add);
+        return tables;
+    }
+
+    /** Reads an index, all of it checked before the first of its tables is told; one table at a time is in memory. */
+    public static void each(String object, ByteBuffer data, boolean sealed, EachTable each) throws StorageException {
+        read(object, data, sealed, t -> {});
+        read(object, data, sealed, each);
+    }
+
+    private static void read(String object, ByteBuffer data, boolean sealed, EachTable each) throws StorageException {
+        if (data.limit() < 12 + ChunkId.BYTES) {
             throw StorageException.corrupt(object, "too short for an index");
         }
-        int body = data.length - ChunkId.BYTES;
-        Reader in = new Reader(object, data, 0, body);
+        int body = data.limit() - ChunkId.BYTES;
+        ByteBuffer content = data.slice(0, body);
+        Reader in = new Reader(object, content);
         in.magic(MAGIC, VERSION);
-        if (!ChunkId.of(data, 0, body).equals(ChunkId.read(data, body))) {
+        if (!ChunkId.of(content).equals(ChunkId.read(data, body))) {
             throw in.bad("its digest is wrong");
         }
         int packs = in.count("pack count", Limits.MAX_INDEX_PACKS);
-        List<Table> tables = new ArrayList<>();
         for (int p = 0; p < packs; p++) {
             ChunkId id = in.id();
             int chunks = in.count("chunk count", Limits.MAX_PACK_CHUNKS);
@@ -73,11 +90,10 @@ public final class IndexFormat {
             if (t.objectBytes() > Limits.MAX_PACK) {
                 throw in.bad("pack " + id + " of " + t.objectBytes() + " bytes is over the limit");
             }
-            tables.add(t);
+            each.table(t);
         }
         if (in.remaining() > 0) {
             throw in.bad(in.remaining() + " bytes too many");
         }
-        return tables;
     }
 }

@@ -14,8 +14,8 @@ public final class Limits {
     public static final int MAX_INDEX_PACKS = 1 << 16;
     /** Largest index in bytes. */
     public static final int MAX_INDEX = 256 * 1024 * 1024;
-    /** Largest VM manifest in bytes. */
-    public static final int MAX_VM_MANIFEST = 256 * 1024 * 1024;
+    /** Largest VM manifest in bytes: 2 TiB of data in chunks of 64 KiB. */
+    public static final int MAX_VM_MANIFEST = 1024 * 1024 * 1024;
     /** Largest checkpoint manifest in bytes. */
     public static final int MAX_CHECKPOINT_MANIFEST = 16 * 1024 * 1024;
     /** Largest mark of garbage collection in bytes. */

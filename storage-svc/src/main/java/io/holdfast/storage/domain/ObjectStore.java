@@ -3,6 +3,7 @@ package io.holdfast.storage.domain;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -25,6 +26,13 @@ public interface ObjectStore {
         put(key, data, offset, length);
     }
 
+    /** Stores an object that may be too large for the heap: what is left of the buffer, whose position stays. Durable when it returns. */
+    default void put(String key, ByteBuffer data) throws StorageException {
+        byte[] copy = new byte[data.remaining()];
+        data.get(data.position(), copy);
+        put(key, copy, 0, copy.length);
+    }
+
     /**
      * Stores an object unless there is one of that key: atomic where the server knows {@code If-None-Match}, else by
      * looking first.
@@ -40,6 +48,17 @@ public interface ObjectStore {
      * @throws StorageException REPOSITORY_CORRUPT if it is missing or larger
      */
     byte[] get(String key, long limit) throws StorageException;
+
+    /**
+     * Reads a whole object that may be too large for the heap.
+     *
+     * @param limit the most bytes that are taken
+     * @param room takes it
+     * @throws StorageException REPOSITORY_CORRUPT if it is missing or larger
+     */
+    default ByteBuffer get(String key, int limit, Room room) throws StorageException {
+        return ByteBuffer.wrap(get(key, limit));
+    }
 
     /** A part of an object, and who takes it as it comes. */
     interface Part {

@@ -66,6 +66,15 @@ public final class PackFormat {
             return !entries.isEmpty() && (entries.get(0).encoding() & PackFormat.SEALED) != 0;
         }
 
+        /** SHA-256 of the entries: two tables that have the same are the same. */
+        public ChunkId digest() {
+            ByteBuffer plain = ByteBuffer.allocate(entries.size() * ENTRY);
+            for (Entry e : entries) {
+                writeEntry(plain, e);
+            }
+            return ChunkId.of(plain.array());
+        }
+
         /** Size of the pack object in bytes. */
         public long objectBytes() {
             long chunks = 0;

@@ -9,8 +9,13 @@ final class Reader {
     private final ByteBuffer in;
 
     Reader(String object, byte[] data, int offset, int length) {
+        this(object, ByteBuffer.wrap(data, offset, length));
+    }
+
+    /** Reads what is left of a buffer, whose position stays. */
+    Reader(String object, ByteBuffer data) {
         this.object = object;
-        this.in = ByteBuffer.wrap(data, offset, length).slice();
+        this.in = data.slice();
     }
 
     StorageException bad(String what) {
@@ -68,6 +73,17 @@ final class Reader {
     void bytes(byte[] into, int at, int length) throws StorageException {
         need(length);
         in.get(into, at, length);
+    }
+
+    /** Steps over so many bytes. */
+    void skip(int bytes) throws StorageException {
+        need(bytes);
+        in.position(in.position() + bytes);
+    }
+
+    /** What was read, from a position on. */
+    ByteBuffer since(int position) {
+        return in.slice(position, in.position() - position);
     }
 
     String text(int max) throws StorageException {

@@ -216,19 +216,30 @@ public final class Vault {
         if (data == null) {
             return plain;
         }
+        ByteBuffer sealed = ByteBuffer.allocate(plain.length + OBJECT_OVERHEAD);
+        sealObject(name, ByteBuffer.wrap(plain), sealed);
+        return sealed.array();
+    }
+
+    /** The bytes to store of a metadata object that may be too large for the heap. */
+    public ByteBuffer sealObject(String name, ByteBuffer plain, Room room) throws StorageException {
+        if (data == null) {
+            return plain;
+        }
+        ByteBuffer sealed = room.take(plain.remaining() + OBJECT_OVERHEAD);
+        sealObject(name, plain, sealed);
+        return sealed.position(0);
+    }
+
+    private void sealObject(String name, ByteBuffer plain, ByteBuffer sealed) {
         byte[] aad = name.getBytes(StandardCharsets.UTF_8);
         Mac mac = mac(derived("object nonces"));
         mac.update(ByteBuffer.allocate(4).putInt(aad.length).array());
         mac.update(aad);
-        byte[] nonce = Arrays.copyOf(mac.doFinal(plain), Xaes.NONCE);
-        byte[] sealed = new byte[plain.length + OBJECT_OVERHEAD];
-        ByteBuffer.wrap(sealed)
-                .putInt(MAGIC)
-                .putShort((short) VERSION)
-                .putShort((short) 0)
-                .put(nonce);
-        objects.sealAgain(nonce, aad, plain, sealed, 8 + Xaes.NONCE);
-        return sealed;
+        mac.update(plain.duplicate());
+        byte[] nonce = Arrays.copyOf(mac.doFinal(), Xaes.NONCE);
+        sealed.putInt(MAGIC).putShort((short) VERSION).putShort((short) 0).put(nonce);
+        objects.sealAgain(nonce, aad, plain.duplicate(), sealed);
     }
 
     /**
@@ -240,32 +251,50 @@ public final class Vault {
      */
     public byte[] openObject(String key, String name, byte[] object) throws StorageException {
         if (data == null) {
-            if (looksSealed(object)) {
-                throw StorageException.corrupt(key, "is encrypted, in a repository that is not");
-            }
+            checkPlain(key, ByteBuffer.wrap(object));
+            return object;
+        }
+        return openObject(key, name, ByteBuffer.wrap(object), Room.HEAP).array();
+    }
+
+    /** The content of a stored metadata object that may be too large for the heap. */
+    public ByteBuffer openObject(String key, String name, ByteBuffer object, Room room) throws StorageException {
+        if (data == null) {
+            checkPlain(key, object);
             return object;
         }
         if (!looksSealed(object)) {
             throw StorageException.corrupt(
                     key, "is not encrypted, in a repository that is: it was not written by its key");
         }
-        new Reader(key, object, 0, object.length).magic(MAGIC, VERSION);
-        byte[] plain = new byte[Math.max(0, object.length - OBJECT_OVERHEAD)];
-        int from = 8 + Xaes.NONCE;
-        if (object.length < OBJECT_OVERHEAD
+        new Reader(key, object).magic(MAGIC, VERSION);
+        int length = object.remaining() - OBJECT_OVERHEAD;
+        ByteBuffer plain = room.take(Math.max(0, length));
+        byte[] nonce = new byte[Xaes.NONCE];
+        if (length >= 0) {
+            object.get(object.position() + 8, nonce);
+        }
+        int from = object.position() + 8 + Xaes.NONCE;
+        if (length < 0
                 || !objects.open(
-                        object,
-                        8,
+                        nonce,
                         name.getBytes(StandardCharsets.UTF_8),
-                        object,
-                        from,
-                        object.length - from,
-                        plain,
-                        0)) {
+                        object.slice(from, object.limit() - from),
+                        plain)) {
             throw StorageException.corrupt(
                     key, "was changed, or written with another key, or belongs under another name");
         }
-        return plain;
+        return plain.position(0);
+    }
+
+    private static void checkPlain(String key, ByteBuffer object) throws StorageException {
+        if (looksSealed(object)) {
+            throw StorageException.corrupt(key, "is encrypted, in a repository that is not");
+        }
+    }
+
+    private static boolean looksSealed(ByteBuffer object) {
+        return object.remaining() >= 4 && object.getInt(object.position()) == MAGIC;
     }
 
     /** What to say when a repository is encrypted and no key is configured. */

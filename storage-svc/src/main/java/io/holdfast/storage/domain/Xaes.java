@@ -1,5 +1,6 @@
 package io.holdfast.storage.domain;
 
+import java.nio.ByteBuffer;
 import java.security.GeneralSecurityException;
 import java.util.Arrays;
 import javax.crypto.AEADBadTagException;
@@ -98,12 +99,33 @@ final class Xaes {
         }
     }
 
-    /** Encrypts with a nonce that follows from the content and may have been used for the same content before. */
-    void sealAgain(byte[] nonce, byte[] aad, byte[] in, byte[] out, int to) {
+    /** Encrypts with a nonce that follows from the content and may have been used for the same content before. Both positions move. */
+    void sealAgain(byte[] nonce, byte[] aad, ByteBuffer in, ByteBuffer out) {
         try {
             // a cipher of its own: one that is used again refuses the nonce that it had last
             init(cipher("AES/GCM/NoPadding"), Cipher.ENCRYPT_MODE, nonce, 0, aad)
-                    .doFinal(in, 0, in.length, out, to);
+                    .doFinal(in, out);
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException("AES-GCM failed", e);
+        }
+    }
+
+    /**
+     * Decrypts what may be too large for the heap. Both positions move.
+     *
+     * @param in with its tag at the end
+     * @return false if it was not sealed with this key, nonce and data
+     */
+    boolean open(byte[] nonce, byte[] aad, ByteBuffer in, ByteBuffer out) {
+        if (in.remaining() < TAG) {
+            return false;
+        }
+        try {
+            init(cipher("AES/GCM/NoPadding"), Cipher.DECRYPT_MODE, nonce, 0, aad)
+                    .doFinal(in, out);
+            return true;
+        } catch (AEADBadTagException e) {
+            return false;
         } catch (GeneralSecurityException e) {
             throw new IllegalStateException("AES-GCM failed", e);
         }

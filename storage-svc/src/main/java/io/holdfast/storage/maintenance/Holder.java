@@ -11,7 +11,6 @@ import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
-import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.StorageException;
 import java.time.Clock;
 import java.time.Instant;
@@ -79,7 +78,7 @@ final class Holder {
             return false;
         }
         CheckpointManifest m = survey.checkpoint(checkpoint);
-        LongSet wanted = new LongSet();
+        LongSet wanted = survey.chunkSet();
         var objects = new TreeSet<String>();
         objects.add(keys.config());
         for (VmArchive a : m.vms()) {
@@ -87,11 +86,11 @@ final class Holder {
             objects.add(a.manifestKey());
         }
         for (ChunkId index : survey.indexes().keySet()) {
-            for (Table t : survey.index(index)) {
+            survey.index(index, t -> {
                 if (t.entries().stream().anyMatch(e -> wanted.contains(e.id()))) {
                     objects.add(keys.pack(t.id()));
                 }
-            }
+            });
         }
         progress.steps();
         progress.total(objects.size());

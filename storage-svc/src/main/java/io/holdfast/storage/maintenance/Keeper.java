@@ -7,10 +7,12 @@ import io.holdfast.storage.app.CommandRunner;
 import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Repository;
+import io.holdfast.storage.app.Scratch;
 import io.holdfast.storage.domain.ChunkCodec;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.StorageException;
+import java.nio.file.Path;
 import java.time.Clock;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
@@ -23,12 +25,14 @@ public final class Keeper implements CommandRunner.Maintenance {
     private final Leases leases;
     private final ChunkCodec codec;
     private final int threads;
+    private final Path room;
     private final Clock clock;
 
     /**
      * Makes it; nothing is read yet.
      *
      * @param threads packs that are read side by side
+     * @param room folder for what may be too much for the heap, or null: then the heap takes it
      */
     public Keeper(
             ObjectStore store,
@@ -37,6 +41,7 @@ public final class Keeper implements CommandRunner.Maintenance {
             Leases leases,
             ChunkCodec codec,
             int threads,
+            Path room,
             Clock clock) {
         this.store = store;
         this.keys = keys;
@@ -44,6 +49,7 @@ public final class Keeper implements CommandRunner.Maintenance {
         this.leases = leases;
         this.codec = codec;
         this.threads = threads;
+        this.room = room;
         this.clock = clock;
     }
 
@@ -52,7 +58,16 @@ public final class Keeper implements CommandRunner.Maintenance {
     public Report execute(Command.ForRepository command, Progress progress, Consumer<Report> more)
             throws StorageException, InterruptedException {
         repository.open();
-        Survey survey = new Survey(store, keys, repository);
+        if (room == null) {
+            return execute(command, new Survey(store, keys, repository), progress, more);
+        }
+        try (Scratch scratch = new Scratch(room)) {
+            return execute(command, new Survey(store, keys, repository, scratch), progress, more);
+        }
+    }
+
+    private Report execute(Command.ForRepository command, Survey survey, Progress progress, Consumer<Report> more)
+            throws StorageException, InterruptedException {
         Command.Header h = command.header();
         Report.Header done = Report.Header.of(h, h.phase(), "done");
         return switch (command) {

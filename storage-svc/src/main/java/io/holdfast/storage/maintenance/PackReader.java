@@ -3,6 +3,7 @@ package io.holdfast.storage.maintenance;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkCodec;
+import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.ObjectStore;
@@ -33,13 +34,24 @@ final class PackReader {
         this.codec = codec;
     }
 
+    /**
+     * What an index says of a pack.
+     *
+     * @param table digest of the pack's table
+     */
+    record Pack(ChunkId id, long bytes, ChunkId table) {
+        static Pack of(Table t) {
+            return new Pack(t.id(), t.objectBytes(), t.digest());
+        }
+    }
+
     /** What is done with a pack that is broken. Thread-safe; throws on what is no damage, such as a bucket that does not answer. */
     interface OnBroken {
-        void broken(Table pack, StorageException e) throws StorageException;
+        void broken(Pack pack, StorageException e) throws StorageException;
     }
 
     /** Reads all; ends early on an error that is no damage. */
-    void readAll(List<Table> packs, int threads, Progress progress, OnBroken onBroken)
+    void readAll(List<Pack> packs, int threads, Progress progress, OnBroken onBroken)
             throws StorageException, InterruptedException {
         AtomicInteger next = new AtomicInteger();
         ExecutorService pool = Executors.newFixedThreadPool(threads, r -> {
@@ -54,13 +66,13 @@ final class PackReader {
                     byte[] plain = new byte[Limits.MAX_CHUNK];
                     byte[] scratch = new byte[Limits.MAX_CHUNK + Vault.OVERHEAD];
                     for (int k = next.getAndIncrement(); k < packs.size(); k = next.getAndIncrement()) {
-                        Table t = packs.get(k);
+                        Pack t = packs.get(k);
                         try {
                             check(t, scratch, plain);
                         } catch (StorageException e) {
                             onBroken.broken(t, e);
                         }
-                        progress.add(t.objectBytes());
+                        progress.add(t.bytes());
                     }
                     return null;
                 }));
@@ -85,11 +97,11 @@ final class PackReader {
         }
     }
 
-    private void check(Table expected, byte[] scratch, byte[] plain) throws StorageException {
+    private void check(Pack expected, byte[] scratch, byte[] plain) throws StorageException {
         String key = keys.pack(expected.id());
-        byte[] data = store.get(key, expected.objectBytes());
+        byte[] data = store.get(key, expected.bytes());
         Table t = PackFormat.read(key, expected.id(), data, vault);
-        if (!t.entries().equals(expected.entries())) {
+        if (!t.digest().equals(expected.table())) {
             throw StorageException.corrupt(key, "an index says that it holds other chunks");
         }
         int at = PackFormat.HEADER;

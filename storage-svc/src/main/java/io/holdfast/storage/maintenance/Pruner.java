@@ -29,6 +29,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.UUID;
+import java.util.stream.LongStream;
 import org.jboss.logging.Logger;
 
 /**
@@ -67,8 +68,10 @@ final class Pruner {
     /** One prune at work. */
     private final class Job {
         final Map<ChunkId, Use> uses = new HashMap<>();
-        final Map<ChunkId, Set<ChunkId>> indexesOf = new HashMap<>(); // index -> its packs
-        final LongSet live = new LongSet();
+        /** Of each index the first 64 bits of its packs' ids: enough to know whether it may have to be replaced. */
+        final Map<ChunkId, long[]> indexesOf = new HashMap<>();
+
+        final LongSet live = survey.chunkSet();
         final List<VmObject> orphans = new ArrayList<>();
         SortedMap<ChunkId, Stored> packs = new TreeMap<>();
         List<Leases.Found> marks = List.of();
@@ -270,9 +273,12 @@ final class Pruner {
 
     private void indexes(Job job) throws StorageException {
         for (ChunkId index : survey.indexes().keySet()) {
-            List<Table> tables;
+            var packs = LongStream.builder();
             try {
-                tables = survey.index(index);
+                survey.index(index, t -> {
+                    packs.add(t.id().a());
+                    use(job, t);
+                });
             } catch (StorageException e) {
                 if (survey.indexes().containsKey(index)) {
                     throw refused(e);
@@ -283,22 +289,21 @@ final class Pruner {
                         "prune again when it has ended",
                         e);
             }
-            Set<ChunkId> packs = new HashSet<>();
-            for (Table t : tables) {
-                packs.add(t.id());
-                Use use = job.uses.computeIfAbsent(t.id(), k -> new Use());
-                long dead = 0;
-                for (Entry e : t.entries()) {
-                    if (job.live.contains(e.id())) {
-                        use.live = true;
-                    } else {
-                        dead += e.storedBytes();
-                    }
-                }
-                use.deadBytes = dead;
-            }
-            job.indexesOf.put(index, packs);
+            job.indexesOf.put(index, packs.build().toArray());
         }
+    }
+
+    private static void use(Job job, Table t) {
+        Use use = job.uses.computeIfAbsent(t.id(), k -> new Use());
+        long dead = 0;
+        for (Entry e : t.entries()) {
+            if (job.live.contains(e.id())) {
+                use.live = true;
+            } else {
+                dead += e.storedBytes();
+            }
+        }
+        use.deadBytes = dead;
     }
 
     private void mark(String run, List<ChunkId> packs, List<VmObject> orphans) throws StorageException {
@@ -336,24 +341,24 @@ final class Pruner {
     /** Replaces the indexes that name packs that go, or that are gone: the new one first. */
     private int rewriteIndexes(Job job, List<ChunkId> deleted) throws StorageException {
         Set<ChunkId> go = new HashSet<>(deleted);
+        LongSet stay = survey.chunkSet();
+        for (ChunkId p : job.packs.keySet()) {
+            if (!go.contains(p)) {
+                stay.add(p);
+            }
+        }
         int n = 0;
         for (var e : job.indexesOf.entrySet()) {
-            if (e.getValue().stream().allMatch(p -> job.packs.containsKey(p) && !go.contains(p))) {
+            if (LongStream.of(e.getValue()).allMatch(stay::contains)) {
                 continue;
             }
-            List<Table> stay;
             try {
-                stay = survey.index(e.getKey()).stream()
-                        .filter(t -> job.packs.containsKey(t.id()) && !go.contains(t.id()))
-                        .toList();
+                survey.storeStaying(e.getKey(), p -> job.packs.containsKey(p) && !go.contains(p));
             } catch (StorageException x) {
-                if (store.size(keys.index(e.getKey())).isPresent()) {
-                    throw refused(x);
+                if (x.isMissing()) {
+                    continue; // another prune has replaced it meanwhile
                 }
-                continue; // another prune has replaced it meanwhile
-            }
-            if (!stay.isEmpty()) {
-                survey.storeIndex(stay);
+                throw x.code() == ErrorCode.REPOSITORY_CORRUPT ? refused(x) : x;
             }
             store.delete(keys.index(e.getKey()));
             n++;

@@ -24,8 +24,6 @@ import java.util.SortedMap;
  * that are broken, or name packs that are gone, are replaced. Every checkpoint is told.
  */
 final class Rebuilder {
-    private static final long INDEX_BYTES = 64L << 20;
-
     private final ObjectStore store;
     private final Keys keys;
     private final Survey survey;
@@ -54,7 +52,7 @@ final class Rebuilder {
             Set<ChunkId> packs = new HashSet<>();
             perIndex.put(index, packs);
             try {
-                survey.index(index).forEach(t -> packs.add(t.id()));
+                survey.index(index, t -> packs.add(t.id()));
                 named.addAll(packs);
             } catch (StorageException e) {
                 damages.add(keys.index(index), Damages.kind(e), e.getMessage(), List.of());
@@ -92,7 +90,7 @@ final class Rebuilder {
             } catch (StorageException e) {
                 damages.add(s.key(), Damages.kind(e), e.getMessage(), List.of());
             }
-            if (bytes > INDEX_BYTES || tables.size() >= Limits.MAX_INDEX_PACKS) {
+            if (bytes > Survey.INDEX_BYTES || tables.size() >= Limits.MAX_INDEX_PACKS) {
                 flush(tables, dryRun, written);
                 bytes = 0;
             }
@@ -140,20 +138,14 @@ final class Rebuilder {
             }
             n++;
             boolean readable = !e.getValue().contains(e.getKey());
-            List<Table> stay = readable
-                    ? survey.index(e.getKey()).stream()
-                            .filter(t -> packs.contains(t.id()))
-                            .toList()
-                    : List.of();
-            if (!stay.isEmpty()) {
-                written[0]++;
+            if (dryRun) {
+                written[0] += readable && e.getValue().stream().anyMatch(packs::contains) ? 1 : 0;
+                continue;
             }
-            if (!dryRun) {
-                if (!stay.isEmpty()) {
-                    survey.storeIndex(stay);
-                }
-                store.delete(keys.index(e.getKey()));
+            if (readable) {
+                written[0] += survey.storeStaying(e.getKey(), packs::contains);
             }
+            store.delete(keys.index(e.getKey()));
         }
         return n;
     }

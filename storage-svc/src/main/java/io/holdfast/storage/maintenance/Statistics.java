@@ -10,7 +10,6 @@ import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.ObjectStore.Stored;
-import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.VmManifest;
 import java.util.ArrayList;
@@ -30,12 +29,14 @@ final class Statistics {
         this.survey = survey;
     }
 
+    /** What is needed of a checkpoint's manifest. */
+    private record Archived(String checkpoint, List<VmArchive> vms) {}
+
     private static final class Sum {
         int checkpoints;
         long logical;
         long data;
         long unique;
-        final LongSet seen = new LongSet();
     }
 
     /**
@@ -47,28 +48,29 @@ final class Statistics {
         progress.steps();
         var checkpoints = survey.checkpoints();
         progress.total(checkpoints.size());
-        LongSet wanted = new LongSet();
+        LongSet wanted = survey.chunkSet();
         long[] unique = new long[1];
         int vms = 0;
-        var byInstance = new TreeMap<String, List<CheckpointManifest>>();
+        var byInstance = new TreeMap<String, List<Archived>>();
         for (String id : checkpoints) {
             CheckpointManifest m = survey.checkpoint(id);
-            byInstance.computeIfAbsent(m.instance(), k -> new ArrayList<>()).add(m);
+            byInstance.computeIfAbsent(m.instance(), k -> new ArrayList<>()).add(new Archived(id, m.vms()));
             progress.add(1);
         }
         var instances = new ArrayList<InstanceStats>();
         Sum all = new Sum();
         for (var e : byInstance.entrySet()) {
-            Sum sum = new Sum(); // one instance's chunks at a time in memory
-            for (CheckpointManifest m : e.getValue()) {
+            Sum sum = new Sum();
+            LongSet seen = survey.chunkSet();
+            for (Archived m : e.getValue()) {
                 sum.checkpoints++;
                 for (VmArchive a : m.vms()) {
-                    VmManifest vm = survey.vm(m, a);
+                    VmManifest vm = survey.vm(m.checkpoint(), a);
                     vms++;
                     sum.logical += vm.logicalBytes();
                     sum.data += vm.dataBytes();
                     Survey.chunks(vm, (id, bytes) -> {
-                        if (sum.seen.add(id)) {
+                        if (seen.add(id)) {
                             sum.unique += bytes;
                         }
                         if (wanted.add(id)) {
@@ -77,6 +79,7 @@ final class Statistics {
                     });
                 }
             }
+            seen.close();
             all.checkpoints += sum.checkpoints;
             all.logical += sum.logical;
             all.data += sum.data;
@@ -97,12 +100,12 @@ final class Statistics {
         SortedMap<ChunkId, Stored> indexes = survey.indexes();
         var needed = new TreeMap<ChunkId, Long>();
         for (ChunkId index : indexes.keySet()) {
-            for (Table t : survey.index(index)) {
+            survey.index(index, t -> {
                 Stored pack = packs.get(t.id());
                 if (pack != null && t.entries().stream().anyMatch(entry -> wanted.contains(entry.id()))) {
                     needed.put(t.id(), pack.bytes());
                 }
-            }
+            });
         }
         long neededBytes = needed.values().stream().mapToLong(Long::longValue).sum();
         long packBytes = packs.values().stream().mapToLong(Stored::bytes).sum();

@@ -6,37 +6,59 @@ import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
-import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.PackFormat;
 import io.holdfast.storage.domain.PackFormat.Table;
+import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.VmManifest;
 import io.holdfast.storage.domain.VmManifest.Run;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import org.jboss.logging.Logger;
 
 /** Looks at the bucket itself, past every cache. */
 final class Survey {
     private static final Logger LOG = Logger.getLogger(Survey.class);
+    /** Indexes are written from that size on. */
+    static final long INDEX_BYTES = 8L << 20;
+
     private static final String MANIFEST = ".json";
     private static final String VM = ".hfvm";
 
     private final ObjectStore store;
     private final Keys keys;
     private final Repository repository;
+    private final Room room;
 
     Survey(ObjectStore store, Keys keys, Repository repository) {
+        this(store, keys, repository, Room.HEAP);
+    }
+
+    /**
+     * Makes it.
+     *
+     * @param room takes sets of chunks
+     */
+    Survey(ObjectStore store, Keys keys, Repository repository, Room room) {
         this.store = store;
         this.keys = keys;
         this.repository = repository;
+        this.room = room;
+    }
+
+    /** An empty set of chunks, which takes no part of the heap when it is large. */
+    LongSet chunkSet() {
+        return new LongSet(room);
     }
 
     /** A VM manifest in the bucket. */
@@ -95,7 +117,7 @@ final class Survey {
 
     /** Every VM manifest, also of checkpoints that do not exist. */
     List<VmObject> vms() throws StorageException {
-        var list = new java.util.ArrayList<VmObject>();
+        var list = new ArrayList<VmObject>();
         for (Stored s : store.list(keys.vms())) {
             String[] words = s.key().substring(keys.vms().length()).split("/", -1);
             String vm = words.length == 2 && words[1].endsWith(VM)
@@ -110,15 +132,35 @@ final class Survey {
         return list;
     }
 
-    /** An index, checked. */
-    List<Table> index(ChunkId id) throws StorageException {
-        String key = keys.index(id);
-        byte[] data = store.get(key, Limits.MAX_INDEX + Vault.OBJECT_OVERHEAD);
-        if (!ChunkId.of(data).equals(id)) {
-            throw StorageException.corrupt(key, "its digest is not its name");
+    /** Reads an index, all of which is checked before the first of its packs is told; they are told one at a time. */
+    void index(ChunkId id, IndexFormat.EachTable each) throws StorageException {
+        repository.index(id, each);
+    }
+
+    /** Stores indexes of the packs that stay of an index, each of a size that fits into memory; returns how many. */
+    int storeStaying(ChunkId index, Predicate<ChunkId> stays) throws StorageException {
+        var tables = new ArrayList<Table>();
+        var written = new int[1];
+        var bytes = new long[1];
+        index(index, t -> {
+            if (stays.test(t.id())) {
+                tables.add(t);
+                bytes[0] += ChunkId.BYTES
+                        + 4
+                        + (long) PackFormat.ENTRY * t.entries().size();
+                if (bytes[0] >= INDEX_BYTES) {
+                    storeIndex(tables);
+                    written[0]++;
+                    tables.clear();
+                    bytes[0] = 0;
+                }
+            }
+        });
+        if (!tables.isEmpty()) {
+            storeIndex(tables);
+            written[0]++;
         }
-        return IndexFormat.decode(
-                key, repository.unsealed(key, data), repository.vault().sealed());
+        return written[0];
     }
 
     /** Stores an index of those packs and returns its id. */
@@ -138,20 +180,24 @@ final class Survey {
     }
 
     VmManifest vm(CheckpointManifest m, VmArchive a) throws StorageException {
-        return repository.vm(m, a.vm());
+        return vm(m.checkpoint(), a);
+    }
+
+    VmManifest vm(String checkpoint, VmArchive a) throws StorageException {
+        return repository.vm(checkpoint, a);
     }
 
     /** A VM manifest that no checkpoint's manifest vouches for. */
     VmManifest orphan(VmObject o) throws StorageException {
-        return VmManifest.decode(o.stored().key(), repository.load(o.stored().key(), Limits.MAX_VM_MANIFEST));
+        return repository.orphan(o.stored().key());
     }
 
     /** What is done with each chunk of a VM: its id and its length. */
     interface EachChunk {
-        void chunk(ChunkId id, int bytes);
+        void chunk(ChunkId id, int bytes) throws StorageException;
     }
 
-    static void chunks(VmManifest m, EachChunk each) {
+    static void chunks(VmManifest m, EachChunk each) throws StorageException {
         for (VmManifest.File f : m.files()) {
             for (Run r : f.runs()) {
                 for (int i = 0; i < r.count(); i++) {
@@ -162,7 +208,7 @@ final class Survey {
         }
     }
 
-    static void addTo(LongSet set, VmManifest m) {
+    static void addTo(LongSet set, VmManifest m) throws StorageException {
         chunks(m, (id, bytes) -> set.add(id));
     }
 }

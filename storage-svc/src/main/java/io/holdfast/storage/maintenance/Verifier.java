@@ -9,9 +9,9 @@ import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.PackFormat.Entry;
-import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.VmManifest;
+import io.holdfast.storage.maintenance.PackReader.Pack;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
@@ -28,7 +28,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * Looks whether checkpoints can be restored: manifests and indexes are read, every pack that is needed is looked for with its
  * size, and a part of them is read whole, chunk by chunk. Names the checkpoints that suffer.
  *
- * <p>Memory: 8 bytes per different chunk, one VM manifest, one index, and a pack per thread.
+ * <p>Memory: some 250 bytes per pack, and a pack per thread. Sets of chunks are in mapped files.
  */
 final class Verifier {
 
@@ -45,15 +45,16 @@ final class Verifier {
     }
 
     /** One verify at work. */
-    private static final class Job {
+    private final class Job {
         final Damages damages = new Damages();
-        final LongSet wanted = new LongSet();
-        final LongSet found = new LongSet();
+        final LongSet wanted = survey.chunkSet();
+        final LongSet found = survey.chunkSet();
         /** Checkpoints whose manifests could be read, with the VMs of which. */
         final SortedMap<String, List<VmArchive>> readable = new TreeMap<>();
 
-        final Map<ChunkId, Table> bad = new ConcurrentHashMap<>();
-        final Map<ChunkId, String[]> why = new ConcurrentHashMap<>();
+        /** What is wrong with which pack. */
+        final Map<ChunkId, String[]> bad = new ConcurrentHashMap<>();
+
         int vms;
     }
 
@@ -63,14 +64,15 @@ final class Verifier {
         SortedSet<String> checkpoints = only == null ? survey.checkpoints() : new TreeSet<>(List.of(only));
         manifests(job, checkpoints, only != null);
         SortedMap<ChunkId, Stored> packs = survey.packs();
-        SortedMap<ChunkId, Table> needed = indexes(job, packs, checkpoints);
-        List<Table> sample = sample(needed, packs, samplePercent, seed);
-        long total = sample.stream().mapToLong(Table::objectBytes).sum();
+        SortedMap<ChunkId, Pack> needed = indexes(job, packs);
+        List<Pack> sample = sample(needed, packs, samplePercent, seed);
+        long total = sample.stream().mapToLong(Pack::bytes).sum();
         progress.total(total);
-        reader.readAll(sample, threads, progress, (t, e) -> {
-            job.bad.put(t.id(), t);
-            job.why.put(t.id(), new String[] {Damages.kind(e), e.getMessage()});
-        });
+        reader.readAll(
+                sample,
+                threads,
+                progress,
+                (p, e) -> job.bad.put(p.id(), new String[] {Damages.kind(e), e.getMessage()}));
         sufferers(job);
         return new VerifyResult(
                 only,
@@ -104,7 +106,7 @@ final class Verifier {
             var good = new ArrayList<VmArchive>();
             for (VmArchive a : m.vms()) {
                 try {
-                    Survey.addTo(job.wanted, survey.vm(m, a));
+                    Survey.addTo(job.wanted, survey.vm(id, a));
                     good.add(a);
                     job.vms++;
                 } catch (StorageException e) {
@@ -118,59 +120,54 @@ final class Verifier {
     }
 
     /** The packs that are needed, from the indexes; those that are gone or have another size are noted as bad. */
-    private SortedMap<ChunkId, Table> indexes(Job job, SortedMap<ChunkId, Stored> packs, Collection<String> checkpoints)
-            throws StorageException {
-        var needed = new TreeMap<ChunkId, Table>();
+    private SortedMap<ChunkId, Pack> indexes(Job job, SortedMap<ChunkId, Stored> packs) throws StorageException {
+        var needed = new TreeMap<ChunkId, Pack>();
         for (var index : survey.indexes().entrySet()) {
-            List<Table> tables;
             try {
-                tables = survey.index(index.getKey());
+                survey.index(index.getKey(), t -> {
+                    boolean some = false;
+                    for (Entry e : t.entries()) {
+                        if (job.wanted.contains(e.id())) {
+                            some = true;
+                            job.found.add(e.id());
+                        }
+                    }
+                    if (some) {
+                        needed.put(t.id(), Pack.of(t));
+                    }
+                });
             } catch (StorageException e) {
                 if (!survey.indexes().containsKey(index.getKey())) {
-                    return indexes(job, survey.packs(), checkpoints); // a prune or rebuild replaced it meanwhile
+                    return indexes(job, survey.packs()); // a prune or rebuild replaced it meanwhile
                 }
                 job.damages.add(
                         index.getValue().key(),
                         Damages.kind(e),
                         e.getMessage() + "; a rebuild makes it anew",
                         List.of());
-                continue;
-            }
-            for (Table t : tables) {
-                boolean some = false;
-                for (Entry e : t.entries()) {
-                    if (job.wanted.contains(e.id())) {
-                        some = true;
-                        job.found.add(e.id());
-                    }
-                }
-                if (some) {
-                    needed.put(t.id(), t);
-                }
             }
         }
-        for (Table t : needed.values()) {
-            Stored s = packs.get(t.id());
+        for (Pack p : needed.values()) {
+            Stored s = packs.get(p.id());
             if (s == null) {
-                job.bad.put(t.id(), t);
-                job.why.put(t.id(), new String[] {"missing", "object " + keys.pack(t.id()) + ": is missing"});
-            } else if (s.bytes() != t.objectBytes()) {
-                job.bad.put(t.id(), t);
-                job.why.put(t.id(), new String[] {
-                    s.bytes() < t.objectBytes() ? "truncated" : "corrupt",
-                    "object " + s.key() + ": has " + s.bytes() + " bytes, the index says " + t.objectBytes()
+                job.bad.put(p.id(), new String[] {"missing", "object " + keys.pack(p.id()) + ": is missing"});
+            } else if (s.bytes() != p.bytes()) {
+                job.bad.put(p.id(), new String[] {
+                    s.bytes() < p.bytes() ? "truncated" : "corrupt",
+                    "object " + s.key() + ": has " + s.bytes() + " bytes, the index says " + p.bytes()
                 });
             }
         }
         return needed;
     }
 
-    private List<Table> sample(SortedMap<ChunkId, Table> needed, Map<ChunkId, Stored> packs, int percent, long seed) {
-        var list = new ArrayList<Table>();
-        for (Table t : needed.values()) {
-            Stored s = packs.get(t.id());
-            if (s != null && s.bytes() == t.objectBytes()) {
-                list.add(t);
+    private static List<Pack> sample(
+            SortedMap<ChunkId, Pack> needed, Map<ChunkId, Stored> packs, int percent, long seed) {
+        var list = new ArrayList<Pack>();
+        for (Pack p : needed.values()) {
+            Stored s = packs.get(p.id());
+            if (s != null && s.bytes() == p.bytes()) {
+                list.add(p);
             }
         }
         Collections.shuffle(list, new Random(seed));
@@ -178,23 +175,51 @@ final class Verifier {
         return List.copyOf(list.subList(0, Math.min(n, list.size())));
     }
 
+    /** The chunks of bad packs: of so many packs as a report names each for itself, of the others together. */
+    private SortedMap<ChunkId, LongSet> badChunks(Job job, LongSet others) throws StorageException {
+        var named = new TreeMap<ChunkId, LongSet>();
+        if (job.bad.isEmpty()) {
+            return named;
+        }
+        new TreeSet<>(job.bad.keySet()).stream().limit(Damages.MOST).forEach(p -> named.put(p, survey.chunkSet()));
+        for (ChunkId index : survey.indexes().keySet()) {
+            try {
+                survey.index(index, t -> {
+                    if (job.bad.containsKey(t.id())) {
+                        LongSet set = named.getOrDefault(t.id(), others);
+                        for (Entry e : t.entries()) {
+                            set.add(e.id());
+                        }
+                    }
+                });
+            } catch (StorageException e) {
+                Damages.kind(e); // broken, as was told already, or replaced meanwhile
+            }
+        }
+        return named;
+    }
+
     /** Who needs what is bad, or what no index names. */
     private void sufferers(Job job) throws StorageException {
-        var badChunks = new TreeMap<ChunkId, LongSet>();
-        job.bad.forEach((id, t) -> {
-            LongSet set = new LongSet();
-            t.entries().forEach(e -> set.add(e.id()));
-            badChunks.put(id, set);
-        });
+        LongSet others = survey.chunkSet();
+        SortedMap<ChunkId, LongSet> badChunks = badChunks(job, others);
         boolean lost = job.found.size() < job.wanted.size();
         if (badChunks.isEmpty() && !lost) {
             return;
         }
         var suffer = new TreeMap<ChunkId, SortedSet<String>>();
+        var sufferOthers = new TreeSet<String>();
         for (var cp : job.readable.entrySet()) {
-            CheckpointManifest m = survey.checkpoint(cp.getKey());
             for (VmArchive a : cp.getValue()) {
-                VmManifest vm = survey.vm(m, a);
+                VmManifest vm;
+                try {
+                    vm = survey.vm(cp.getKey(), a);
+                } catch (StorageException e) {
+                    if (survey.checkpoints().contains(cp.getKey())) {
+                        throw e;
+                    }
+                    break; // forgotten meanwhile
+                }
                 long[] unindexed = new long[1];
                 Survey.chunks(vm, (id, bytes) -> {
                     if (!job.found.contains(id)) {
@@ -205,6 +230,9 @@ final class Verifier {
                             suffer.computeIfAbsent(pack, p -> new TreeSet<>()).add(cp.getKey());
                         }
                     });
+                    if (others.contains(id)) {
+                        sufferOthers.add(cp.getKey());
+                    }
                 });
                 if (unindexed[0] > 0) {
                     job.damages.add(
@@ -216,9 +244,11 @@ final class Verifier {
                 }
             }
         }
-        for (ChunkId pack : badChunks.keySet()) {
-            String[] w = job.why.get(pack);
-            job.damages.add(keys.pack(pack), w[0], w[1], suffer.getOrDefault(pack, new TreeSet<>()));
-        }
+        new TreeMap<>(job.bad)
+                .forEach((pack, why) -> job.damages.add(
+                        keys.pack(pack),
+                        why[0],
+                        why[1],
+                        badChunks.containsKey(pack) ? suffer.getOrDefault(pack, new TreeSet<>()) : sufferOthers));
     }
 }

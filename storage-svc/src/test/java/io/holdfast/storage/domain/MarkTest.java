@@ -41,7 +41,7 @@ class MarkTest {
     }
 
     @Test
-    void theSetHoldsWhatWasAdded_zeroToo_throughEveryGrowth() {
+    void theSetHoldsWhatWasAdded_zeroToo_throughEveryGrowth() throws StorageException {
         LongSet set = new LongSet();
         Set<Long> model = new HashSet<>();
         Random random = new Random(3);

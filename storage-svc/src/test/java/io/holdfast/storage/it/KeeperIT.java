@@ -60,6 +60,7 @@ class KeeperIT extends BucketTest {
                 new Leases(store, KEYS, host.repository()),
                 new ZstdCodec(1),
                 2,
+                host.state(),
                 Clock.systemUTC());
     }
 

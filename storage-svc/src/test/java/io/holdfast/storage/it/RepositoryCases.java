@@ -10,9 +10,11 @@ import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.app.MappedRoom;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.WrapKey;
 import java.nio.ByteBuffer;
@@ -230,6 +232,29 @@ abstract class RepositoryCases extends BucketTest {
 
         // Then
         assertThat(e).hasMessageContaining("never-made").hasMessageContaining("does not exist");
+    }
+
+    @Test
+    void objectTooLargeForTheHeapGoesFromMappedMemoryAndComesBackThere() throws Exception {
+        // Given
+        Room room = new MappedRoom(Files.createDirectories(folder.resolve("room")));
+        ByteBuffer data = room.allocate(3 * Room.SMALL + 17);
+        for (int i = 0; i + 8 <= data.limit(); i += 8) {
+            data.putLong(i, i * 0x9E3779B97F4A7C15L);
+        }
+        String key = KEYS.vm(CP, "large");
+
+        // When
+        store.put(key, data);
+        ByteBuffer back = store.get(key, 4 * Room.SMALL, room);
+        StorageException refused = failure(() -> store.get(key, 2 * Room.SMALL, room));
+
+        // Then
+        assertThat(back.isDirect()).isTrue();
+        assertThat(back).isEqualTo(data);
+        assertThat(data.position()).isZero();
+        assertThat(refused.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        assertThat(refused).hasMessageContaining(key).hasMessageContaining("larger than the limit");
     }
 
     @Test

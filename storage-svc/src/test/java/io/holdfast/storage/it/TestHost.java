@@ -12,6 +12,7 @@ import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.MappedRoom;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Puller;
 import io.holdfast.storage.app.Repository;
@@ -43,7 +44,7 @@ record TestHost(
         Path images = Files.createDirectories(folder.resolve(name).resolve("images"));
         Path state = Files.createDirectories(folder.resolve(name).resolve("state"));
         Settings settings = new Settings(name, images, state, 65536, 1 << 20, 2, 4);
-        Repository repository = new Repository(store, keys, 65536, key);
+        Repository repository = new Repository(store, keys, 65536, key).roomOfLarge(new MappedRoom(state));
         Indexes indexes = new Indexes(store, keys, repository, state);
         ZstdCodec codec = new ZstdCodec(1);
         return new TestHost(

@@ -7,6 +7,7 @@ import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Folders;
 import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.MappedRoom;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Puller;
 import io.holdfast.storage.app.Repository;
@@ -37,7 +38,8 @@ final class FetchCommand {
         Path state = Files.createTempDirectory("holdfast-fetch");
         try (S3ObjectStore store = Settings.store()) {
             Keys keys = Settings.keys();
-            Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key());
+            Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key())
+                    .roomOfLarge(new MappedRoom(state));
             CheckpointManifest manifest = repository.checkpoint(checkpoint);
             Files.createDirectories(folder.resolve(checkpoint));
             var settings = new io.holdfast.storage.app.Settings(

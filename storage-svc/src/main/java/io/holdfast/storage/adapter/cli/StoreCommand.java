@@ -10,6 +10,7 @@ import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.Folders;
 import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.MappedRoom;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.Keys;
@@ -52,7 +53,8 @@ final class StoreCommand {
         Path state = Files.createTempDirectory("holdfast-store");
         try (S3ObjectStore store = Settings.store()) {
             Keys keys = Settings.keys();
-            Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key());
+            Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key())
+                    .roomOfLarge(new MappedRoom(state));
             var settings = new io.holdfast.storage.app.Settings(
                     "import", folder.getParent(), state, RepositoryConfig.DEFAULT_CHUNK, PACK, WORKERS, TRANSFERS);
             Indexes indexes = new Indexes(store, keys, repository, state);

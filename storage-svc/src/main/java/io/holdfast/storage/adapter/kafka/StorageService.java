@@ -11,6 +11,7 @@ import io.holdfast.storage.app.CommandJournal;
 import io.holdfast.storage.app.CommandRunner;
 import io.holdfast.storage.app.Indexes;
 import io.holdfast.storage.app.Leases;
+import io.holdfast.storage.app.MappedRoom;
 import io.holdfast.storage.app.Puller;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.app.Settings;
@@ -99,7 +100,8 @@ public class StorageService {
                             settings.chunkBytes(),
                             KeyFile.read(
                                     config.keyFile().orElse(null), config.key().orElse(null)))
-                    .graceOfNew(config.grace());
+                    .graceOfNew(config.grace())
+                    .roomOfLarge(new MappedRoom(settings.state()));
             indexes = new Indexes(store, keys, repository, settings.state());
             ZstdCodec codec = new ZstdCodec(config.compressionLevel());
             marks = new ArchivedMarks(repository, keys, settings);
@@ -116,6 +118,7 @@ public class StorageService {
                             new Leases(store, keys, repository),
                             codec,
                             settings.transfers(),
+                            settings.state(),
                             Clock.systemUTC()),
                     marks,
                     this::ensure,

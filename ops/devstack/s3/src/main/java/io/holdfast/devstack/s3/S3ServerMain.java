@@ -46,7 +46,7 @@ public final class S3ServerMain {
         p.put("jclouds.filesystem.basedir", data.toString());
         S3Proxy server = S3Proxy.Builder.fromProperties(p)
                 .blobStore(BlobStores.create("filesystem-nio2", p))
-                .v4MaxNonChunkedRequestSize(128L << 20)
+                .v4MaxNonChunkedRequestSize(1L << 30)
                 .maximumTimeSkew(15 * 60)
                 .metricsEnabled(false)
                 .build();

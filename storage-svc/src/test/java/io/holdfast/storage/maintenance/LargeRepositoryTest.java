@@ -1,0 +1,57 @@
+package io.holdfast.storage.maintenance;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The heap grows neither with a repository's chunks nor with a VM's. {@code -Dholdfast.large.chunks=40000000 -Dholdfast.large.vm=4194304} for large
+ * ones; figures in docs/operations.md.
+ */
+class LargeRepositoryTest {
+    @TempDir
+    Path folder;
+
+    private String run(String what, String heap, String chunks) throws Exception {
+        Process p = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-Xmx" + System.getProperty("holdfast.large.heap", heap),
+                        "-XX:+UseSerialGC",
+                        "-XX:+ExitOnOutOfMemoryError",
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-cp",
+                        System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
+                        LargeRepository.class.getName(),
+                        what,
+                        folder.toString(),
+                        chunks)
+                .redirectErrorStream(true)
+                .start();
+        String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        System.out.print(said);
+        assertThat(p.waitFor()).as(said).isZero();
+        try (var left = java.nio.file.Files.list(folder.resolve("state"))) {
+            assertThat(left.filter(f -> f.toString().endsWith(".map"))).isEmpty();
+        }
+        return said;
+    }
+
+    @Test
+    void aRepositoryOfMillionsOfChunksIsVerifiedCountedAndPrunedInASmallHeap() throws Exception {
+        // the sets alone would take 64 MiB
+        String said = run("keep", "40m", System.getProperty("holdfast.large.chunks", "1500000"));
+
+        assertThat(said).contains("VERIFIED", "COUNTED", "PRUNED", "INDEXED");
+    }
+
+    @Test
+    void aVmOfManyChunksIsArchivedAndPulledInASmallHeap() throws Exception {
+        // ids, manifest and its copies would take some 30 MiB more than is in use
+        String said = run("move", "32m", System.getProperty("holdfast.large.vm", "200000"));
+
+        assertThat(said).contains("ARCHIVED", "PULLED");
+    }
+}
