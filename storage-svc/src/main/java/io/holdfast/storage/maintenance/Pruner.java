@@ -353,7 +353,7 @@ final class Pruner {
                 continue;
             }
             try {
-                survey.storeStaying(e.getKey(), p -> job.packs.containsKey(p) && !go.contains(p));
+                survey.storeStaying(e.getKey(), p -> job.packs.containsKey(p) && !go.contains(p), false);
             } catch (StorageException x) {
                 if (x.isMissing()) {
                     continue; // another prune has replaced it meanwhile

@@ -67,16 +67,16 @@ final class Rebuilder {
                 .toList();
         Set<String> checkpoints = survey.checkpoints();
         progress.total((long) lost.size() + checkpoints.size());
-        int[] written = new int[1];
+        List<ChunkId> written = new ArrayList<>();
         int indexed = recover(lost, dryRun, damages, written, progress);
         int removed = replace(perIndex, packs.keySet(), dryRun, written);
         List<String> told = tell(checkpoints, each, damages, progress);
         return new RebuildResult(
-                dryRun, packs.size(), indexed, written[0], removed, told, damages.list(), damages.count());
+                dryRun, packs.size(), indexed, written.size(), removed, told, damages.list(), damages.count());
     }
 
     /** Indexes packs from their tails. */
-    private int recover(List<Stored> lost, boolean dryRun, Damages damages, int[] written, Progress progress)
+    private int recover(List<Stored> lost, boolean dryRun, Damages damages, List<ChunkId> written, Progress progress)
             throws StorageException {
         var tables = new ArrayList<Table>();
         long bytes = 0;
@@ -100,12 +100,9 @@ final class Rebuilder {
         return n;
     }
 
-    private void flush(List<Table> tables, boolean dryRun, int[] written) throws StorageException {
+    private void flush(List<Table> tables, boolean dryRun, List<ChunkId> written) throws StorageException {
         if (!tables.isEmpty()) {
-            if (!dryRun) {
-                survey.storeIndex(tables);
-            }
-            written[0]++;
+            written.add(survey.storeIndex(tables, dryRun));
             tables.clear();
         }
     }
@@ -127,25 +124,26 @@ final class Rebuilder {
         return PackFormat.readTable(s.key(), id, tail, 0, length, s.bytes(), survey.vault());
     }
 
-    /** Replaces indexes that are broken or name packs that are gone: the new one first. */
+    /**
+     * Replaces indexes that are broken or name packs that are gone: the new one first. An index of the same packs has the same name:
+     * where a broken one was, a whole one is now, and stays.
+     */
     private int replace(
-            java.util.Map<ChunkId, Set<ChunkId>> perIndex, Set<ChunkId> packs, boolean dryRun, int[] written)
+            java.util.Map<ChunkId, Set<ChunkId>> perIndex, Set<ChunkId> packs, boolean dryRun, List<ChunkId> written)
             throws StorageException {
         int n = 0;
         for (var e : perIndex.entrySet()) {
-            if (packs.containsAll(e.getValue())) {
+            if (packs.containsAll(e.getValue()) || written.contains(e.getKey())) {
                 continue;
             }
             n++;
             boolean readable = !e.getValue().contains(e.getKey());
-            if (dryRun) {
-                written[0] += readable && e.getValue().stream().anyMatch(packs::contains) ? 1 : 0;
-                continue;
-            }
             if (readable) {
-                written[0] += survey.storeStaying(e.getKey(), packs::contains);
+                written.addAll(survey.storeStaying(e.getKey(), packs::contains, dryRun));
             }
-            store.delete(keys.index(e.getKey()));
+            if (!dryRun) {
+                store.delete(keys.index(e.getKey()));
+            }
         }
         return n;
     }

@@ -137,10 +137,10 @@ final class Survey {
         repository.index(id, each);
     }
 
-    /** Stores indexes of the packs that stay of an index, each of a size that fits into memory; returns how many. */
-    int storeStaying(ChunkId index, Predicate<ChunkId> stays) throws StorageException {
+    /** Stores indexes of the packs that stay of an index, each of a size that fits into memory, or in a dry run none; returns their ids. */
+    List<ChunkId> storeStaying(ChunkId index, Predicate<ChunkId> stays, boolean dryRun) throws StorageException {
         var tables = new ArrayList<Table>();
-        var written = new int[1];
+        var written = new ArrayList<ChunkId>();
         var bytes = new long[1];
         index(index, t -> {
             if (stays.test(t.id())) {
@@ -149,25 +149,25 @@ final class Survey {
                         + 4
                         + (long) PackFormat.ENTRY * t.entries().size();
                 if (bytes[0] >= INDEX_BYTES) {
-                    storeIndex(tables);
-                    written[0]++;
+                    written.add(storeIndex(tables, dryRun));
                     tables.clear();
                     bytes[0] = 0;
                 }
             }
         });
         if (!tables.isEmpty()) {
-            storeIndex(tables);
-            written[0]++;
+            written.add(storeIndex(tables, dryRun));
         }
-        return written[0];
+        return written;
     }
 
-    /** Stores an index of those packs and returns its id. */
-    ChunkId storeIndex(List<Table> packs) throws StorageException {
+    /** Stores an index of those packs, or in a dry run nothing, and returns its id. */
+    ChunkId storeIndex(List<Table> packs, boolean dryRun) throws StorageException {
         byte[] data = repository.sealed(keys.indexes(), IndexFormat.encode(packs));
         ChunkId id = ChunkId.of(data);
-        store.put(keys.index(id), data, 0, data.length);
+        if (!dryRun) {
+            store.put(keys.index(id), data, 0, data.length);
+        }
         return id;
     }
 

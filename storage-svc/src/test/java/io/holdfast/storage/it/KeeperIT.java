@@ -233,6 +233,20 @@ class KeeperIT extends BucketTest {
     }
 
     @Test
+    void aBrokenIndexOfWholePacksIsWrittenAgainUnderItsName_andStaysThere() throws Exception {
+        two();
+        for (String index : keys(KEYS.indexes())) {
+            put(index, new byte[100]);
+            assertThat(verify(null, 0).damages()).extracting(d -> d.key()).contains(index);
+
+            RebuildResult r = rebuild(false);
+
+            assertThat(r.packsIndexed()).isPositive();
+            assertThat(verify(null, 100).sound()).isTrue();
+        }
+    }
+
+    @Test
     void statsCountSharedDataOnce() throws Exception {
         checkpoint(CP1, 1, Instant.EPOCH);
         checkpoint(CP2, 1, Instant.EPOCH.plusSeconds(1));
