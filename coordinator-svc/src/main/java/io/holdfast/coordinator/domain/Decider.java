@@ -554,7 +554,16 @@ public final class Decider {
             var found = new ArrayList<Problem>();
             switch (request) {
                 case Request.Verify v when v.checkpoint() != null -> known(v.checkpoint(), "/checkpoint", found);
-                case Request.Hold h -> known(h.checkpoint(), "/checkpoint", found);
+                case Request.Hold h -> {
+                    known(h.checkpoint(), "/checkpoint", found);
+                    if (h.until() != null && !h.until().isAfter(now)) {
+                        found.add(new Problem(
+                                ErrorCode.INVALID_EVENT,
+                                "/until",
+                                h.until() + " is over: nothing would be locked",
+                                "give a time to come, or none to hold it until it is released"));
+                    }
+                }
                 case Request.Forget f -> {
                     boolean named = f.checkpoints() != null && !f.checkpoints().isEmpty();
                     if (named == (f.keep() != null)) {
@@ -569,6 +578,13 @@ public final class Decider {
                                 "/keep",
                                 "the policy would keep nothing",
                                 "give at least one of last, hourly, daily, weekly, monthly"));
+                    }
+                    if (named && f.instance() != null) {
+                        found.add(new Problem(
+                                ErrorCode.INVALID_EVENT,
+                                "/instance",
+                                "an instance goes with a policy; checkpoints are named one by one",
+                                "leave /instance out, or give /keep instead of /checkpoints"));
                     }
                     for (int i = 0; named && i < f.checkpoints().size(); i++) {
                         String id = f.checkpoints().get(i);

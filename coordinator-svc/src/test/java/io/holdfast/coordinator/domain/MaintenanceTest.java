@@ -148,6 +148,22 @@ class MaintenanceTest {
     }
 
     @Test
+    void aForgetOfNamedCheckpointsTakesNoInstance_andAHoldNoTimeThatIsOver() {
+        storage("h1", true);
+        catalog("cp-1");
+
+        ask("f", new Request.Forget(List.of("cp-1"), "net", null, null));
+        assertThat(rejected()).extracting(Problem::field).containsExactly("/instance");
+
+        ask("h", new Request.Hold("cp-1", null, java.time.Instant.EPOCH));
+        assertThat(rejected()).singleElement().satisfies(p -> {
+            assertThat(p.field()).isEqualTo("/until");
+            assertThat(p.remedy()).contains("a time to come");
+        });
+        assertThat(commands()).isEmpty();
+    }
+
+    @Test
     void whatWasForgottenLeavesTheCatalog_alsoWhenTheAnswerComesTwice_andAfterACrash() {
         storage("h1", true);
         catalog("cp-1");

@@ -5,8 +5,6 @@ import io.holdfast.agent.image.DevicesFile;
 import io.holdfast.agent.image.ImageFolder;
 import io.holdfast.agent.image.MachineFile;
 import io.holdfast.agent.image.StreamComposer;
-import io.holdfast.schemas.spec.NicSpec;
-import io.holdfast.schemas.spec.VmSpec;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
@@ -23,6 +21,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 
 /**
  * Turns the images of a checkpoint into what stock tools take, so that nobody needs Holdfast to run them: per VM a plain QEMU
@@ -38,6 +37,61 @@ public final class Exporter {
 
     private static final byte[] GLOBAL_STATE = "\u000bglobalstate".getBytes(StandardCharsets.ISO_8859_1);
     private static final int RUN_STATE = 100;
+
+    /** Starts all VMs; between the marks comes what is particular to the checkpoint. */
+    private static final String RUN_ALL = """
+            #!/bin/sh
+            # Runs all VMs of checkpoint @CHECKPOINT@ from where they were, joined as they were. Needs QEMU, iproute2 and util-linux,
+            # nothing of Holdfast. Frames that were in flight (frames-*.pcapng) are not sent again: TCP does that by itself.
+            usage() {
+              cat << 'END'
+            usage: ./run-all.sh [--here] [SEGMENT=BRIDGE]...
+
+              Makes a bridge per segment (here: @SEGMENTS@) and a TAP per NIC in a network namespace of its own, starts every VM and
+              waits for them; when it is ended (Ctrl-C) it ends them and removes what it made. Not as root it needs a user
+              namespace and an accessible /dev/net/tun.
+              --here            in the network namespace that is there, to reach the VMs from it
+              SEGMENT=BRIDGE    the segment's NICs join a bridge that is there; says --here, too
+            END
+            }
+            here= @CLEAR@
+            while [ $# -gt 0 ]; do
+              case $1 in
+                -h | --help) usage; exit 0 ;;
+                --here) here=1 ;;
+            @OPTIONS@    *) echo "run-all.sh: what is '$1'?" >&2; usage >&2; exit 2 ;;
+              esac
+              shift
+            done
+            cd "$(dirname "$0")" || exit 1
+            if [ -z "$here" ]; then
+              [ "$(id -u)" -ne 0 ] || exec unshare --net ./run-all.sh --here
+              exec unshare --map-root-user --net ./run-all.sh --here
+            fi
+            pids= made=
+            end() {
+              trap - EXIT
+              trap '' INT TERM HUP
+              [ -z "$pids" ] || kill $pids 2> /dev/null
+              wait
+              for link in $made; do ip link delete "$link"; done
+            }
+            trap end EXIT
+            trap 'exit 130' INT
+            trap 'exit 143' TERM HUP
+            bridge() { ip link add "$1" type bridge stp_state 0 mcast_snooping 0 && made="$made $1" && ip link set "$1" up || exit 1; }
+            tap() {
+              ip tuntap add "$1" mode tap vnet_hdr && made="$made $1" && ip link set "$1" mtu "$3" master "$2" up || exit 1
+            }
+            @LINKS@@START@echo "their network: nsenter --target $$ --net (with --user first, when not started as root)"
+            status=0
+            ended() {
+              set_aside=${pids#* }
+              wait "${set_aside%% *}" || { status=1; echo "$1: QEMU ended with an error:" >&2; tail -n 5 "$1/qemu.log" >&2; }
+              case $set_aside in *' '*) pids=" ${set_aside#* }" ;; *) pids= ;; esac
+            }
+            @WAIT@exit $status
+            """;
 
     private final PrintStream out;
 
@@ -72,15 +126,22 @@ public final class Exporter {
                     .sorted()
                     .toList();
         }
-        List<VmSpec> vms = new ArrayList<>();
-        for (Path f : folders) {
-            vms.add(vm(f, images.getFileName().toString(), target));
+        if (folders.isEmpty()) {
+            throw new IOException(images + " holds no image");
         }
-        script(target.resolve("run-all.sh"), all(vms));
-        out.println("start all of them, as root: " + target.resolve("run-all.sh"));
+        List<MachineFile> machines = new ArrayList<>();
+        int nics = 0;
+        for (Path f : folders) {
+            MachineFile m = vm(f, images.getFileName().toString(), target, nics);
+            machines.add(m);
+            nics += m.nics().size();
+        }
+        script(target.resolve("run-all.sh"), all(machines));
+        out.println("start all of them: " + target.resolve("run-all.sh"));
     }
 
-    private VmSpec vm(Path folder, String checkpoint, Path target) throws IOException, AgentException {
+    private MachineFile vm(Path folder, String checkpoint, Path target, int firstNic)
+            throws IOException, AgentException {
         String name = folder.getFileName().toString();
         ImageFolder image = ImageFolder.open(folder, checkpoint, name);
         MachineFile m = image.machine();
@@ -100,14 +161,14 @@ public final class Exporter {
                 }
             }
         }
-        script(to.resolve("run.sh"), one(m));
+        script(to.resolve("run.sh"), one(m, firstNic));
         out.printf(
                 "%s: %s of %d MiB%s%n",
                 name,
                 to.resolve(STREAM),
                 bytes >> 20,
                 patched == 0 ? "; it waits for \"cont\" after it is loaded" : "");
-        return m.vm();
+        return m;
     }
 
     /**
@@ -156,7 +217,8 @@ public final class Exporter {
         return word.matches("[A-Za-z0-9_./:=,@%+-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
-    private static String one(MachineFile m) {
+    /** @param firstNic number of the VM's first NIC among those of all VMs */
+    private static String one(MachineFile m, int firstNic) {
         List<QemuCommand.Nic> nics = new ArrayList<>();
         for (MachineFile.Nic n : m.nics()) {
             nics.add(new QemuCommand.Nic(0, n.mac(), n.mtu()));
@@ -167,21 +229,26 @@ public final class Exporter {
         // ordinary pages: the stream is the same, and no host needs reserved ones
         List<String> words = new ArrayList<>(
                 new QemuCommand(m.instance(), m.vm(), m.qemu().accelerator(), false, false, nics, disks).arguments());
-        // the sandbox would forbid QEMU to start the programs of -incoming exec: and of a TAP's script
+        // the sandbox would forbid QEMU to start the programs of -incoming exec: and of -netdev bridge
         int sandbox = words.indexOf("-sandbox");
         words.subList(sandbox, sandbox + 2).clear();
         words.set(0, "${QEMU:-qemu-system-x86_64}");
         StringBuilder s = new StringBuilder("#!/bin/sh\n"
                 + "# Runs VM " + m.vm().name() + " of checkpoint " + m.checkpoint() + " of " + m.instance()
                 + " from where it was. Needs QEMU " + m.qemu().version() + " or newer, nothing of Holdfast.\n"
-                + "# A NIC is a TAP (the guest's drivers expect one): TAP0, TAP1, ... name TAPs that are there; else, as root, QEMU makes them.\n"
+                + "# ../run-all.sh runs all VMs, joined as they were. Alone: NIC n is on, the first that is set,\n"
+                + "#   NETn=bridge,br=virbr0   a -netdev (without its id) that gives it a TAP; another does not load the NIC's state\n"
+                + "#   TAPn=NAME               a TAP that is there: ip tuntap add NAME mode tap vnet_hdr\n"
+                + "#   else a TAP that QEMU makes, as root, and that is joined to nothing\n"
                 + "# The disks are changed by running: keep a copy. QMP is at qmp.sock, the serial console in console.log.\n"
+                + "# Words that are given go to QEMU as they are; the environment's QEMU names another one.\n"
                 + "cd \"$(dirname \"$0\")\" || exit 1\nrm -f qmp.sock\nexec ");
         for (int i = 0; i < words.size(); i++) {
             String w = words.get(i);
             if (w.startsWith("tap,id=net")) {
                 String id = w.substring("tap,id=net".length(), w.indexOf(",fd="));
-                w = "\"tap,id=net" + id + ",ifname=${TAP" + id + ":-hfx" + id + "},script=no,downscript=no,vhost=off\"";
+                w = "\"${NET" + id + ":-tap,ifname=${TAP" + id + ":-" + tap(firstNic + Integer.parseInt(id))
+                        + "},script=no,downscript=no,vhost=off},id=net" + id + "\"";
             } else if (i > 0) {
                 w = quote(w);
             }
@@ -196,31 +263,47 @@ public final class Exporter {
         return s.append("-incoming 'exec:cat " + STREAM + "' \"$@\"\n").toString();
     }
 
-    private static String all(List<VmSpec> vms) {
+    private static String tap(int number) {
+        return "hfxt" + number;
+    }
+
+    private static String all(List<MachineFile> machines) {
         Set<String> segments = new TreeSet<>(Comparator.naturalOrder());
-        vms.forEach(v -> v.nics().forEach(n -> segments.add(n.segment())));
+        machines.forEach(m -> m.vm().nics().forEach(n -> segments.add(n.segment())));
         List<String> names = List.copyOf(segments);
-        StringBuilder s = new StringBuilder(
-                "#!/bin/sh\n# Makes a bridge per segment and starts every VM. Run as root, best in a network"
-                        + " namespace of its own: ip netns add x; ip netns exec x ./run-all.sh\n"
-                        + "# Frames that were in flight (frames-*.pcapng) are not sent again: TCP does that by itself.\n"
-                        + "cd \"$(dirname \"$0\")\" || exit 1\nset -e\n");
+        StringBuilder options = new StringBuilder();
+        StringBuilder bridges = new StringBuilder();
         for (int i = 0; i < names.size(); i++) {
-            s.append("ip link add hfxb" + i + " type bridge stp_state 0 mcast_snooping 0 && ip link set hfxb" + i
-                    + " up   # segment " + names.get(i) + "\n");
+            options.append("    " + names.get(i) + "=*) b" + i + "=${1#*=} here=1 ;;\n");
+            bridges.append("[ -n \"$b" + i + "\" ] || { b" + i + "=hfxb" + i + "; bridge hfxb" + i + "; } # segment "
+                    + names.get(i) + "\n");
         }
-        int tap = 0;
-        for (VmSpec v : vms) {
+        StringBuilder start = new StringBuilder();
+        StringBuilder wait = new StringBuilder();
+        int number = 0;
+        for (MachineFile m : machines) {
+            String vm = m.vm().name();
             StringBuilder env = new StringBuilder();
-            for (int i = 0; i < v.nics().size(); i++) {
-                NicSpec nic = v.nics().get(i);
-                String name = "hfxt" + tap++;
-                s.append("ip tuntap add " + name + " mode tap vnet_hdr && ip link set " + name + " master hfxb"
-                        + names.indexOf(nic.segment()) + " up\n");
-                env.append("TAP" + i + "=" + name + " ");
+            for (int i = 0; i < m.vm().nics().size(); i++) {
+                String tap = tap(number++);
+                bridges.append("tap " + tap + " \"$b"
+                        + names.indexOf(m.vm().nics().get(i).segment()) + "\" "
+                        + m.nics().get(i).mtu() + "\n");
+                env.append("TAP" + i + "=" + tap + " ");
             }
-            s.append(env + "./" + v.name() + "/run.sh > " + v.name() + "/qemu.log 2>&1 &\n");
+            start.append(env + "./" + vm + "/run.sh > " + vm + "/qemu.log 2>&1 &\n" + "pids=\"$pids $!\"\n" + "echo \""
+                    + vm + ": pid $!, console " + vm + "/console.log, QMP " + vm + "/qmp.sock\"\n");
+            wait.append("ended " + vm + "\n");
         }
-        return s.append("wait\n").toString();
+        MachineFile first = machines.get(0);
+        return RUN_ALL.replace("@CHECKPOINT@", first.checkpoint() + " of " + first.instance())
+                .replace("@SEGMENTS@", names.isEmpty() ? "none" : String.join(", ", names))
+                .replace(
+                        "@CLEAR@",
+                        names.stream().map(n -> "b" + names.indexOf(n) + "= ").collect(Collectors.joining()))
+                .replace("@OPTIONS@", options)
+                .replace("@LINKS@", bridges)
+                .replace("@START@", start)
+                .replace("@WAIT@", wait);
     }
 }

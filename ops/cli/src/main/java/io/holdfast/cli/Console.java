@@ -66,7 +66,7 @@ final class Console implements Callable<Integer> {
                 buffer.clear();
                 int n = in.read(buffer);
                 if (n > 0) {
-                    main.out().write(buffer.array(), 0, n);
+                    main.out().write(buffer.array(), 0, plain(buffer.array(), n));
                     main.out().flush();
                 } else if (!follow || !Files.exists(log)) {
                     return 0;
@@ -78,6 +78,18 @@ final class Console implements Callable<Integer> {
             Thread.currentThread().interrupt();
             return 0;
         }
+    }
+
+    /** Takes out, in place, what would steer the terminal, such as ESC: a guest may print anything. Returns what is left. */
+    private static int plain(byte[] text, int length) {
+        int n = 0;
+        for (int i = 0; i < length; i++) {
+            int c = text[i] & 0xff;
+            if (c == '\n' || c == '\t' || (c >= ' ' && c != 0x7f)) {
+                text[n++] = text[i];
+            }
+        }
+        return n;
     }
 
     /** Where the last lines begin. */

@@ -28,6 +28,8 @@ import picocli.CommandLine.ParentCommand;
         description = {
             "Says what an image folder or a file of one holds: machine.json and other JSON, devices.bin, ram.img,"
                     + " frames-*.pcapng.",
+            "./holdfast inspect s3:KEY tells of an object of the repository (s3:config, s3:packs/...); so it does of a file that is"
+                    + " one.",
             "Works without a coordinator. The formats are in docs/formats.md."
         },
         mixinStandardHelpOptions = true)

@@ -105,6 +105,7 @@ public final class Main implements Runnable {
                 .setOut(new java.io.PrintWriter(out, true, StandardCharsets.UTF_8))
                 .setErr(new java.io.PrintWriter(err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
+                .setParameterExceptionHandler((e, words) -> main.misused(e))
                 .setExecutionExceptionHandler((e, at, parsed) -> main.report(e));
         return line.execute(args);
     }
@@ -113,6 +114,15 @@ public final class Main implements Runnable {
     public void run() {
         spec.commandLine().usage(err);
         throw new CommandLine.ParameterException(spec.commandLine(), "say what to do");
+    }
+
+    /** What was wrong and where the help is; the help itself would push it off the screen. */
+    private int misused(CommandLine.ParameterException e) {
+        err.println("holdfast: " + e.getMessage());
+        CommandLine.UnmatchedArgumentException.printSuggestions(
+                e, new java.io.PrintWriter(err, true, StandardCharsets.UTF_8));
+        err.println("  -> " + e.getCommandLine().getCommandSpec().qualifiedName() + " --help");
+        return CommandLine.ExitCode.USAGE;
     }
 
     private int report(Exception e) {

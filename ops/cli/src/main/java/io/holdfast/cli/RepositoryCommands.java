@@ -30,11 +30,19 @@ final class RepositoryCommands {
                 d.key(),
                 d.what(),
                 d.checkpointsInAll() == 0 ? null : shortened(d.checkpoints(), d.checkpointsInAll()),
-                d.message()));
+                withoutKey(d)));
         t.print(out);
         if (inAll > list.size()) {
             out.println("... and " + (inAll - list.size()) + " more");
         }
+    }
+
+    /** What is wrong with an object; which one is in a column of its own. */
+    private static String withoutKey(Damage d) {
+        String prefix = "object " + d.key() + ": ";
+        return d.message() != null && d.message().startsWith(prefix)
+                ? d.message().substring(prefix.length())
+                : d.message();
     }
 
     private static String shortened(List<String> names, int inAll) {
@@ -53,7 +61,10 @@ final class RepositoryCommands {
         @Parameters(paramLabel = "CHECKPOINT", arity = "0..1", description = "Only what that checkpoint needs.")
         private String checkpoint;
 
-        @Option(names = "--sample", paramLabel = "N%", description = "Read only that part of the packs whole.")
+        @Option(
+                names = "--sample",
+                paramLabel = "N%",
+                description = "Read only that part of the packs whole; of the others look only whether they are there.")
         private String sample;
 
         @Override
@@ -103,7 +114,7 @@ final class RepositoryCommands {
             },
             mixinStandardHelpOptions = true)
     static final class Forget extends OperationCommand {
-        @Parameters(paramLabel = "CHECKPOINT", arity = "0..*")
+        @Parameters(paramLabel = "CHECKPOINT", arity = "0..*", description = "Checkpoints to remove.")
         private List<String> checkpoints = List.of();
 
         @Option(names = "--instance", paramLabel = "NAME", description = "Only checkpoints of that instance.")
@@ -144,6 +155,11 @@ final class RepositoryCommands {
             Table t = new Table("CHECKPOINT", "INSTANCE", "TAKEN", r.dryRun() ? "WOULD BE" : "IS", "BECAUSE");
             r.kept().forEach(e -> row(t, e, "kept"));
             r.forgotten().forEach(e -> row(t, e, "forgotten"));
+            if (r.kept().isEmpty() && r.forgotten().isEmpty()) {
+                out.println("no checkpoint " + (instance == null ? "" : "of instance " + instance + " ")
+                        + "is in the repository");
+                return;
+            }
             t.print(out);
             out.printf(
                     "%d %s, %d kept%s%n",
@@ -217,8 +233,11 @@ final class RepositoryCommands {
                             Text.bytes(i.dataBytes()),
                             Text.bytes(i.uniqueBytes())));
             t.print(out);
+            if (instance != null && r.instances().isEmpty()) {
+                out.println("no checkpoint of instance " + instance + " is in the repository");
+            }
             out.printf(
-                    "%d checkpoints of %d VMs: %s logical, %s without zeros, %s unique, %s stored: %d %% of the data%n",
+                    "in all %d checkpoints of %d VMs: %s logical, %s without zeros, %s unique, %s stored: %d %% of the data%n",
                     r.checkpoints(),
                     r.vms(),
                     Text.bytes(r.logicalBytes()),
@@ -237,7 +256,7 @@ final class RepositoryCommands {
             description = "Holds a checkpoint: no forget removes it until it is released.",
             mixinStandardHelpOptions = true)
     static final class Hold extends OperationCommand {
-        @Parameters(paramLabel = "CHECKPOINT")
+        @Parameters(paramLabel = "CHECKPOINT", description = "Its id, as holdfast checkpoints lists it.")
         private String checkpoint;
 
         @Option(names = "--reason", paramLabel = "TEXT", description = "Free text.")
@@ -275,7 +294,7 @@ final class RepositoryCommands {
             description = "Releases a held checkpoint. A lock in the bucket stays until its time.",
             mixinStandardHelpOptions = true)
     static final class Release extends OperationCommand {
-        @Parameters(paramLabel = "CHECKPOINT")
+        @Parameters(paramLabel = "CHECKPOINT", description = "Its id, as holdfast checkpoints lists it.")
         private String checkpoint;
 
         @Override

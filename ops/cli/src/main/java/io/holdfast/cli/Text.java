@@ -30,6 +30,11 @@ public final class Text {
         return millis < 10_000 ? millis + " ms" : String.format(Locale.ROOT, "%.1f s", millis / 1000.0);
     }
 
+    /** Seconds as people say them, such as {@code 95 s} or {@code 12 min}. */
+    static String seconds(long s) {
+        return s < 120 ? s + " s" : s < 7200 ? s / 60 + " min" : s / 3600 + " h";
+    }
+
     /** Bytes with a binary unit. */
     public static String bytes(long bytes) {
         if (bytes < 1024) {

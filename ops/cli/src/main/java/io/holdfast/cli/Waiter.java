@@ -94,12 +94,17 @@ public final class Waiter {
             b.append(" in phase ").append(o.phase());
         }
         b.append(": ").append(o.code()).append(": ").append(o.message());
-        o.hosts().forEach(h -> b.append("\n  ")
-                .append(h.host())
-                .append(": ")
-                .append(h.code())
-                .append(": ")
-                .append(h.message()));
+        // what one host said is often the whole message
+        o.hosts().stream()
+                .filter(h -> o.hosts().size() > 1
+                        || h.code() != o.code()
+                        || !o.message().endsWith(h.host() + ": " + h.message()))
+                .forEach(h -> b.append("\n  ")
+                        .append(h.host())
+                        .append(": ")
+                        .append(h.code())
+                        .append(": ")
+                        .append(h.message()));
         if (o.remedy() != null && !o.remedy().isEmpty()) {
             b.append("\n  -> ").append(o.remedy());
         }
@@ -185,7 +190,7 @@ public final class Waiter {
                 long left = d.path("secondsLeft").asLong();
                 yield phase + host + " " + amount(d.path("done"), steps) + " of " + amount(d.path("total"), steps)
                         + (steps || !d.hasNonNull("perSecond") ? "" : ", " + amount(d.get("perSecond"), false) + "/s")
-                        + (d.hasNonNull("secondsLeft") ? ", " + Text.millis(left * 1000) + " left" : "");
+                        + (d.hasNonNull("secondsLeft") ? ", " + Text.seconds(left) + " left" : "");
             }
         };
     }

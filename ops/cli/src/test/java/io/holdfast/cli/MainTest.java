@@ -215,6 +215,7 @@ class MainTest {
     @Test
     void wrongUsageExitsTwo() {
         assertThat(run("checkpoint")).isEqualTo(2);
+        assertThat(err()).contains("holdfast checkpoint --help").doesNotContain("Usage:");
         assertThat(run("frobnicate")).isEqualTo(2);
         assertThat(run("restore", "cp-1", "--place", "nonsense")).isEqualTo(2);
         assertThat(run()).isEqualTo(2);

@@ -10,9 +10,10 @@ import java.util.Map;
  * @param coordinator base of the coordinator's REST interface
  * @param bootstrap Kafka's {@code bootstrap.servers}
  * @param guest folder with {@code vmlinuz} and {@code initrd.gz}
+ * @param home the dev stack's folder: its {@code stack.json}, and what its servers keep
  * @param hosts host name to its folders
  */
-public record Lab(URI coordinator, String bootstrap, Path guest, Map<String, Host> hosts) {
+public record Lab(URI coordinator, String bootstrap, Path guest, Path home, Map<String, Host> hosts) {
     /**
      * A host of the stack; its files are on this machine.
      *

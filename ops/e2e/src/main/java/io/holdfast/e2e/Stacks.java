@@ -128,7 +128,7 @@ public final class Stacks {
             Map<String, Lab.Host> hosts = new LinkedHashMap<>();
             List<String> names = c.hostNames();
             names.forEach(h -> hosts.put(h, new Lab.Host(h, c.stateFolder(h), c.imageFolder(h), c.namespace(h))));
-            this.lab = new Lab(URI.create(c.coordinatorUrl()), c.bootstrapServers(), guest, hosts);
+            this.lab = new Lab(URI.create(c.coordinatorUrl()), c.bootstrapServers(), guest, c.home(), hosts);
         }
 
         @Override

@@ -193,6 +193,6 @@ public final class EventCodec {
 
     private static String messageOf(Exception e) {
         String text = e instanceof JsonProcessingException j ? j.getOriginalMessage() : e.getMessage();
-        return text == null ? e.getClass().getSimpleName() : text;
+        return text == null ? e.getClass().getSimpleName() : text.replaceAll("\\[Source: [^;\\]]*; ", "[");
     }
 }

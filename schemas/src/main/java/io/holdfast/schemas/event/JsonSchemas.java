@@ -148,6 +148,14 @@ public final class JsonSchemas {
                         "choose a value in the range");
             case "maxLength", "minLength", "maxItems", "minItems", "maxProperties" ->
                 new Problem(code, at, e.getMessage(), e.getKeyword() + " is " + plain(wants));
+            case "format" ->
+                new Problem(
+                        code,
+                        at,
+                        shown(node) + " is no " + plain(wants),
+                        plain(wants).equals("date-time")
+                                ? "write a time with its zone, such as 2027-01-31T00:00:00Z"
+                                : "see the schema's 'format'");
             default -> new Problem(code, at, e.getMessage(), "see the schema's '" + e.getKeyword() + "'");
         };
     }

@@ -12,12 +12,13 @@ import io.holdfast.storage.domain.Vault;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
- * {@code inspect [--chunks] FILE|s3:KEY}: tells in JSON what an object of a repository holds. Of an encrypted repository's object
+ * {@code inspect [--chunks] [-o json] FILE|s3:KEY}: tells in JSON what an object of a repository holds. Of an encrypted repository's object
  * everything where the key is configured (for a FILE together with the bucket that has the config), else what can be seen without.
  */
 final class Inspect {
@@ -26,7 +27,11 @@ final class Inspect {
     static int run(List<String> args, PrintStream out) throws StorageException, IOException {
         List<String> words = new ArrayList<>(args);
         boolean chunks = words.remove("--chunks");
-        if (words.size() != 1 || words.get(0).startsWith("-")) {
+        int format = words.indexOf("-o"); // holdfast inspect -o json: it is JSON in any case
+        if (format >= 0 && format + 1 < words.size() && words.get(format + 1).equals("json")) {
+            words.subList(format, format + 2).clear();
+        }
+        if (words.size() != 1 || words.get(0).startsWith("-") || words.get(0).equals("s3:")) {
             throw new UsageException();
         }
         String name = words.get(0);
@@ -36,6 +41,9 @@ final class Inspect {
         Vault vault = Vault.NONE;
         if (s3 || Settings.key() != null) {
             try (S3ObjectStore store = Settings.store()) {
+                if (s3 && store.size(object).isEmpty()) {
+                    throw new NoSuchFileException(name);
+                }
                 data = s3 ? store.get(object, Limits.MAX_INDEX) : read(Path.of(name));
                 if (Settings.key() != null) {
                     Keys keys = Settings.keys();

@@ -19,9 +19,13 @@ final class Settings {
         String key = "holdfast.storage." + name;
         String v = System.getProperty(key);
         if (v == null) {
-            v = System.getenv(key.replaceAll("[.-]", "_").toUpperCase(Locale.ROOT));
+            v = System.getenv(variable(name));
         }
         return v == null || v.isBlank() ? otherwise : v;
+    }
+
+    private static String variable(String name) {
+        return "HOLDFAST_STORAGE_" + name.replace('-', '_').toUpperCase(Locale.ROOT);
     }
 
     private static String required(String name) throws StorageException {
@@ -30,8 +34,8 @@ final class Settings {
             throw new StorageException(
                     ErrorCode.INVALID_EVENT,
                     "holdfast.storage." + name + " is not set",
-                    "set it as the storage service has it, as -Dholdfast.storage." + name
-                            + "= or environment variable");
+                    "set the environment's " + variable(name)
+                            + " as the storage service has it; while a dev stack is up here, its own is used");
         }
         return v;
     }

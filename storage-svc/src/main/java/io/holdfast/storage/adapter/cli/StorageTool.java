@@ -3,13 +3,14 @@ package io.holdfast.storage.adapter.cli;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.nio.file.NoSuchFileException;
 import java.util.Arrays;
 import java.util.List;
 
 /**
  * The storage service's command line, for what needs the bucket and its key and no broker. Settings are the service's own:
  * {@code -Dholdfast.storage.endpoint=} or {@code HOLDFAST_STORAGE_ENDPOINT}, {@code .bucket}, {@code .prefix}, {@code .region},
- * {@code .access-key}, {@code .secret-key}, {@code .key-file}, {@code .key}. Exit status 0 done, 1 failed, 2 wrong use.
+ * {@code .access-key}, {@code .secret-key}, {@code .key-file}, {@code .key}. Exit status 0 done, 1 failed, 2 wrong use, 5 no such thing.
  */
 public final class StorageTool {
     private static final String USAGE = """
@@ -52,6 +53,9 @@ public final class StorageTool {
             return 2;
         } catch (StorageException e) {
             err.println(command + ": " + e.code() + " " + e.getMessage() + " (" + e.remedy() + ")");
+        } catch (NoSuchFileException e) {
+            err.println(command + ": no such file or object: " + e.getFile());
+            return 5;
         } catch (IOException e) {
             err.println(command + ": " + e);
         }
