@@ -449,7 +449,8 @@ class MainTest {
 
     @Test
     void verifyThatFindsDamage_namesItAndTheCheckpoints_andEndsWithOne() throws Exception {
-        var damage = new Maintenance.Damage("packs/ab", "corrupt", "its digest is not its name", List.of("cp-1"), 1);
+        var damage = new Maintenance.Damage(
+                "packs/ab", "corrupt", "object packs/ab: its digest is not its name", List.of("cp-1"), 1);
         completes(
                 OperationKind.verify,
                 new PublicEvent.VerifyCompleted(OPERATION, verified(List.of(damage), List.of("cp-1")), 5));
@@ -460,6 +461,7 @@ class MainTest {
         assertThat(out())
                 .contains("packs/ab")
                 .contains("corrupt")
+                .doesNotContain("object packs/ab")
                 .contains("DAMAGED")
                 .contains("cp-1");
     }
@@ -554,7 +556,10 @@ class MainTest {
                                 List.of(new Maintenance.InstanceStats("net", 1, 3, 2, 1))),
                         5));
         assertThat(run("stats", "net")).isZero();
-        assertThat(out()).contains("25 % of the data").contains("net");
+        assertThat(out())
+                .contains("in all 1 checkpoints")
+                .contains("25 % of the data")
+                .contains("net");
 
         completes(
                 OperationKind.hold,

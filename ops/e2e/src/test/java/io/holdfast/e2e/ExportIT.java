@@ -46,10 +46,17 @@ class ExportIT extends E2e {
 
     @Test
     void anExportedNetworkGoesOnUnderStockQemu_andAVmOfItComesBackAsACheckpoint() throws Exception {
-        // Given a network of two VMs with a TCP connection each way and one that checks its memory, all of them with NICs and disks
+        // Given a network of two VMs with a TCP connection each way and one that checks its memory, all of them with
+        // NICs and disks
         List<VmSpec> vms = new ArrayList<>();
-        vms.add(vm("a", "hf.nic0=10.0.0.1/24 hf.nic1=10.0.1.1/24 hf.run=ring,2,0,7000,10.0.0.2,7000,20", RingNet.SEGMENTS));
-        vms.add(vm("b", "hf.nic0=10.0.0.2/24 hf.nic1=10.0.1.2/24 hf.run=ring,2,1,7000,10.0.1.1,7000,20", RingNet.SEGMENTS));
+        vms.add(vm(
+                "a",
+                "hf.nic0=10.0.0.1/24 hf.nic1=10.0.1.1/24 hf.run=ring,2,0,7000,10.0.0.2,7000,20",
+                RingNet.SEGMENTS));
+        vms.add(vm(
+                "b",
+                "hf.nic0=10.0.0.2/24 hf.nic1=10.0.1.2/24 hf.run=ring,2,1,7000,10.0.1.1,7000,20",
+                RingNet.SEGMENTS));
         vms.add(vm("c", "hf.nic0=10.0.0.3/24 hf.run=touch,8,200", List.of("red")));
         var spec = new NetworkSpec(
                 "away",
@@ -57,9 +64,10 @@ class ExportIT extends E2e {
                 vms,
                 Map.of("a", "h1", "b", "h2", "c", "h3"));
         completed(new Request.Deploy(spec, NET), PublicEvent.DeployCompleted.class);
-        Await.until("the guests work", LIMIT, () -> ring(deployed("a")) > 20
-                && ring(deployed("b")) > 20
-                && pages(deployed("c")) > 0);
+        Await.until(
+                "the guests work",
+                LIMIT,
+                () -> ring(deployed("a")) > 20 && ring(deployed("b")) > 20 && pages(deployed("c")) > 0);
         long ringBefore = ring(deployed("a"));
         long pagesBefore = pages(deployed("c"));
         String checkpoint = checkpoint(NET).checkpoint();
@@ -80,15 +88,22 @@ class ExportIT extends E2e {
         long pagesLeft;
         try {
             // Then each guest goes on from where it was, over the connections that it had
-            Await.until(() -> "the exported guests go on: " + read(dir.resolve("run-all.log")), LIMIT, () -> !all.isAlive()
-                    || (ring(out.resolve("a/console.log")) > ringAfter + 40
-                            && ring(out.resolve("b/console.log")) > ringAfter + 40
-                            && pages(out.resolve("c/console.log")) > pagesBefore));
+            Await.until(
+                    () -> "the exported guests go on: " + read(dir.resolve("run-all.log")),
+                    LIMIT,
+                    () -> !all.isAlive()
+                            || (ring(out.resolve("a/console.log")) > ringAfter + 40
+                                    && ring(out.resolve("b/console.log")) > ringAfter + 40
+                                    && pages(out.resolve("c/console.log")) > pagesBefore));
             assertThat(all.isAlive()).as(read(dir.resolve("run-all.log"))).isTrue();
-            assertThat(Console.read(out.resolve("a/console.log")).firstRing().orElseThrow().count())
+            assertThat(Console.read(out.resolve("a/console.log"))
+                            .firstRing()
+                            .orElseThrow()
+                            .count())
                     .isGreaterThanOrEqualTo(ringBefore);
             for (String vm : List.of("a", "b", "c")) {
-                assertThat(Console.read(out.resolve(vm + "/console.log")).faults()).isEmpty();
+                assertThat(Console.read(out.resolve(vm + "/console.log")).faults())
+                        .isEmpty();
             }
             try (Qmp qmp = new Qmp(out.resolve("c/qmp.sock"))) {
                 qmp.execute("stop", "{}");
@@ -117,12 +132,9 @@ class ExportIT extends E2e {
         home.putArray("vms").add(vm);
         Path specFile = Files.writeString(dir.resolve("home.json"), home.toString());
         String said = launcher(
-                0,
-                "command_import",
-                specFile.toString(),
-                file.toString(),
-                DISK + "=" + out.resolve("c/disk-data.raw"));
-        Matcher id = Pattern.compile("^checkpoint (cp-\\S+)$", Pattern.MULTILINE).matcher(said);
+                0, "command_import", specFile.toString(), file.toString(), DISK + "=" + out.resolve("c/disk-data.raw"));
+        Matcher id =
+                Pattern.compile("^checkpoint (cp-\\S+)$", Pattern.MULTILINE).matcher(said);
         assertThat(id.find()).as(said).isTrue();
         completed(new Request.Rebuild(false), PublicEvent.RebuildCompleted.class);
         completed(new Request.Restore(id.group(1), null, null, null), PublicEvent.RestoreCompleted.class);
@@ -154,11 +166,14 @@ class ExportIT extends E2e {
     }
 
     private static Path deployed(String vm) {
-        return lab().console(instance(NET).vms().stream()
-                        .filter(v -> v.vm().equals(vm))
-                        .findFirst()
-                        .orElseThrow()
-                        .host(), NET, vm);
+        return lab().console(
+                        instance(NET).vms().stream()
+                                .filter(v -> v.vm().equals(vm))
+                                .findFirst()
+                                .orElseThrow()
+                                .host(),
+                        NET,
+                        vm);
     }
 
     private static long ring(Path console) {
@@ -183,11 +198,17 @@ class ExportIT extends E2e {
 
     /** Runs a function of the launcher as its command does, but for the build, with the stack's bucket; returns what it printed. */
     private String launcher(int status, String function, String... words) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>(
-                List.of("bash", "-c", ". \"$1\"; shift; use_jdk; \"$@\"", "launcher", RepoRoot.find().resolve("holdfast").toString(), function));
+        List<String> command = new ArrayList<>(List.of(
+                "bash",
+                "-c",
+                ". \"$1\"; shift; use_jdk; \"$@\"",
+                "launcher",
+                RepoRoot.find().resolve("holdfast").toString(),
+                function));
         command.addAll(List.of(words));
         Path log = Files.createTempFile(dir, "launcher", ".log");
-        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+        ProcessBuilder builder =
+                new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
         builder.environment().put("HOLDFAST_HOME", lab().home().toString());
         Process p = builder.start();
         assertThat(p.waitFor(LIMIT.toSeconds(), TimeUnit.SECONDS)).isTrue();

@@ -53,7 +53,8 @@ class MaintenanceIT extends E2e {
         assertThat(leftovers("copy")).isEmpty();
         watch().awaitProgress(NET, 3, 20, LONG);
 
-        // When the pack is deleted and the index made anew, then: the next checkpoint is whole, and the older one suffers still
+        // When the pack is deleted and the index made anew, then: the next checkpoint is whole, and the older one
+        // suffers still
         Files.delete(pack);
         assertThat(verify(first).damages()).extracting(Maintenance.Damage::what).contains("missing");
         completed(new Request.Rebuild(false), PublicEvent.RebuildCompleted.class);

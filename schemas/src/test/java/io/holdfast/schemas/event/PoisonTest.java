@@ -166,6 +166,27 @@ class PoisonTest {
     }
 
     @Test
+    void aWrongTimeAndTextThatIsNoJsonAreToldInPlainWords() {
+        Map<String, String> h = goodHeaders();
+        h.put("ce_type", "io.holdfast.request.hold.v1");
+        byte[] wrong = "{\"checkpoint\":\"cp-1\",\"until\":\"tomorrow\"}".getBytes(UTF_8);
+
+        InvalidEventException time = catchThrowableOfType(InvalidEventException.class, () -> decode(headers(h), wrong));
+        InvalidEventException json =
+                catchThrowableOfType(InvalidEventException.class, () -> decode(headers(h), "{".getBytes(UTF_8)));
+
+        assertThat(time.problems()).singleElement().satisfies(p -> {
+            assertThat(p.field()).isEqualTo("/until");
+            assertThat(p.message()).isEqualTo("'tomorrow' is no date-time");
+            assertThat(p.remedy()).contains("2027-01-31T00:00:00Z");
+        });
+        assertThat(json.problems()).singleElement().satisfies(p -> assertThat(p.message())
+                .startsWith("not JSON: ")
+                .contains("line: 1")
+                .doesNotContain("Source"));
+    }
+
+    @Test
     void theInstanceOfAnUnreadableRequestIsFoundWhereItCan() {
         assertThat(EventValidator.instanceNamedBy("{\"instance\":\"Lab\",\"x\":1}".getBytes(UTF_8)))
                 .isEqualTo("Lab");
