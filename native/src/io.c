@@ -107,10 +107,11 @@ int hf_unix_connect(const char *path, int timeout_ms)
 	}
 	strcpy(a.sun_path, path);
 	for (;;) {
-		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		/* Not to wait in connect itself: who does not accept any more would keep us there for ever. */
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (fd < 0)
 			return -errno;
-		if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
+		if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && fcntl(fd, F_SETFL, 0) == 0)
 			return fd;
 		int e = errno;
 		close(fd);

@@ -4,16 +4,26 @@ import io.holdfast.agent.domain.FaultPoint;
 import io.holdfast.agent.domain.FaultPoints;
 import io.holdfast.agent.nat.Native;
 import io.holdfast.agent.nat.NativeException;
+import java.nio.file.Path;
 import java.util.List;
 
 /** Faults on purpose, when the configuration allows them. */
-final class Faults {
+public final class Faults {
     /** Read and removed when a command of a checkpoint begins, in the state folder. */
     static final String FILE = "fault";
 
     private static final List<String> ACTIONS = List.of("kill", "fail", "delay");
 
+    /** Those of this process when they were needed before its configuration was read. */
+    private static volatile FaultPoints early;
+
     private Faults() {}
+
+    /** Fault points for what comes before the configuration is read, which must have allowed them; the agent goes on with them. */
+    public static FaultPoints early(Path stateFolder) {
+        early = FaultPoints.enabled(new Self(), stateFolder.resolve(FILE));
+        return early;
+    }
 
     /**
      * The configuration's fault points.
@@ -28,7 +38,8 @@ final class Faults {
             }
             return FaultPoints.OFF;
         }
-        FaultPoints faults = FaultPoints.enabled(new Self(), config.stateDir().resolve(FILE));
+        FaultPoints begun = early;
+        FaultPoints faults = begun != null ? begun : FaultPoints.enabled(new Self(), config.stateDir().resolve(FILE));
         config.fault().ifPresent(faults::arm);
         return faults;
     }

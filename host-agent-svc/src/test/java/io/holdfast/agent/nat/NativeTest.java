@@ -3,14 +3,20 @@ package io.holdfast.agent.nat;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.ServerSocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
+@Timeout(60)
 class NativeTest {
     @TempDir
     Path folder;
@@ -23,6 +29,29 @@ class NativeTest {
                     assertThat(e.errnoName()).isEqualTo("ENOENT");
                 })
                 .hasMessageContaining("ENOENT");
+    }
+
+    @Test
+    void connectingToOneThatAcceptsNobodyTakesNoLongerThanAllowed() throws Exception {
+        // Given a QEMU that hangs, say, and connections of those who have given up
+        var address = UnixDomainSocketAddress.of(folder.resolve("socket"));
+        try (var server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+            server.bind(address, 1);
+            var waiting = new ArrayList<Integer>();
+            try {
+                // When
+                assertThatThrownBy(() -> {
+                            for (int i = 0; i < 100; i++) {
+                                waiting.add(Native.connect(address.getPath(), 100));
+                            }
+                        })
+                        // Then
+                        .isInstanceOfSatisfying(
+                                NativeException.class, e -> assertThat(e.errno()).isEqualTo(Errno.ETIMEDOUT));
+            } finally {
+                waiting.forEach(Native::close);
+            }
+        }
     }
 
     @Test

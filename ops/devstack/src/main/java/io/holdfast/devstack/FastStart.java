@@ -1,5 +1,6 @@
 package io.holdfast.devstack;
 
+import java.io.DataInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -42,8 +43,19 @@ public final class FastStart {
         jars.addAll(jars(app.resolve("lib/boot")));
         List<String> arguments = new ArrayList<>();
         OPENS.forEach(opened -> arguments.add("--add-opens=" + opened + "=ALL-UNNAMED"));
-        arguments.addAll(List.of("-cp", String.join(":", jars), "io.quarkus.runner.GeneratedMain"));
+        arguments.addAll(List.of("-cp", String.join(":", jars), mainClass(app)));
         return arguments;
+    }
+
+    /** What the run jar would start: the head of Quarkus' SerializedApplication is two numbers and the main class. */
+    private static String mainClass(Path app) {
+        Path file = app.resolve("quarkus/quarkus-application.dat");
+        try (DataInputStream in = new DataInputStream(Files.newInputStream(file))) {
+            in.skipNBytes(2 * Integer.BYTES);
+            return in.readUTF();
+        } catch (IOException e) {
+            throw new UncheckedIOException(file.toString(), e);
+        }
     }
 
     /** Class path and main class of a plain program of ours: its jar (its classes before it is packaged) and its libraries. */
