@@ -39,7 +39,9 @@ public final class Faults {
             return FaultPoints.OFF;
         }
         FaultPoints begun = early;
-        FaultPoints faults = begun != null ? begun : FaultPoints.enabled(new Self(), config.stateDir().resolve(FILE));
+        FaultPoints faults = begun != null
+                ? begun
+                : FaultPoints.enabled(new Self(), config.stateDir().resolve(FILE));
         config.fault().ifPresent(faults::arm);
         return faults;
     }

@@ -75,13 +75,16 @@ public final class Rescue {
         List<Thread> asking = new ArrayList<>();
         for (Path instance : folders(instances)) {
             try {
-                if ("RUNNING".equals(read(Files.readAllBytes(instance.resolve("state.json"))).get("phase"))) {
+                if ("RUNNING"
+                        .equals(read(Files.readAllBytes(instance.resolve("state.json")))
+                                .get("phase"))) {
                     for (Path vm : folders(instance.resolve("vms"))) {
-                        asking.add(new Thread(() -> ask(instance, vm), "rescue-" + instance.getFileName() + "." + vm.getFileName()));
+                        asking.add(new Thread(
+                                () -> ask(instance, vm), "rescue-" + instance.getFileName() + "." + vm.getFileName()));
                     }
                 }
-            } catch (NoSuchFileException e) {
-                continue; // just begun: none of its VMs has run
+            } catch (NoSuchFileException justBegun) {
+                // None of its VMs has run.
             } catch (IOException e) {
                 note(new Answer(name(instance), "*", null, "state unreadable: " + e.getMessage()));
             }
@@ -293,7 +296,8 @@ public final class Rescue {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         } catch (IOException | RuntimeException e) {
-            note(new Answer(name(vm.getParent().getParent()), name(vm), null, "threads not looked at: " + e.getMessage()));
+            note(new Answer(
+                    name(vm.getParent().getParent()), name(vm), null, "threads not looked at: " + e.getMessage()));
         }
     }
 }

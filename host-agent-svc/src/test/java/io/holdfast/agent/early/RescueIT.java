@@ -29,7 +29,8 @@ class RescueIT {
 
     @BeforeEach
     void qemuIsThere() {
-        Assumptions.assumeTrue(Files.isExecutable(Path.of("/usr/bin/qemu-system-x86_64")), "NOT TESTED: rescue: needs QEMU");
+        Assumptions.assumeTrue(
+                Files.isExecutable(Path.of("/usr/bin/qemu-system-x86_64")), "NOT TESTED: rescue: needs QEMU");
     }
 
     @AfterEach
@@ -41,20 +42,29 @@ class RescueIT {
     }
 
     private Process standing(String instance, String phase, String vm) throws Exception {
-        Path folder = Files.createDirectories(state.resolve("instances").resolve(instance).resolve("vms").resolve(vm));
+        Path folder = Files.createDirectories(
+                state.resolve("instances").resolve(instance).resolve("vms").resolve(vm));
         Files.writeString(
                 folder.resolve("../../state.json"),
                 "{\"version\":1,\"phase\":\"" + phase + "\",\"epoch\":3,\"checkpoints\":[\"cp-1\"]}");
         Process q = new ProcessBuilder(
-                        "/usr/bin/qemu-system-x86_64", "-S", "-nodefaults", "-display", "none", "-machine", "none",
-                        "-chardev", "socket,id=qmp,path=qmp.sock,server=on,wait=off", "-mon", "chardev=qmp,mode=control")
+                        "/usr/bin/qemu-system-x86_64",
+                        "-S",
+                        "-nodefaults",
+                        "-display",
+                        "none",
+                        "-machine",
+                        "none",
+                        "-chardev",
+                        "socket,id=qmp,path=qmp.sock,server=on,wait=off",
+                        "-mon",
+                        "chardev=qmp,mode=control")
                 .directory(folder.toFile())
                 .redirectErrorStream(true)
                 .redirectOutput(folder.resolve("qemu.log").toFile())
                 .start();
         qemus.add(q);
-        Files.writeString(
-                folder.resolve("vm.json"), "{\"taps\":[10],\"spec\":{\"pid\":1},\"pid\":" + q.pid() + "}");
+        Files.writeString(folder.resolve("vm.json"), "{\"taps\":[10],\"spec\":{\"pid\":1},\"pid\":" + q.pid() + "}");
         await("QMP").atMost(LONG).until(() -> Files.exists(folder.resolve("qmp.sock")));
         return q;
     }
@@ -80,10 +90,17 @@ class RescueIT {
         List<Rescue.Answer> first = rescue(LONG, LONG);
         List<Rescue.Answer> second = rescue(LONG, LONG);
         // Then
-        assertThat(first).filteredOn(Rescue.Answer::ranAgain).extracting(a -> a.instance() + "." + a.vm())
+        assertThat(first)
+                .filteredOn(Rescue.Answer::ranAgain)
+                .extracting(a -> a.instance() + "." + a.vm())
                 .containsExactlyInAnyOrder("lab.a", "lab.b");
-        assertThat(first).hasSize(3).filteredOn(a -> a.vm().equals("never-started")).hasSize(1);
-        assertThat(second).filteredOn(a -> !a.vm().equals("never-started")).extracting(Rescue.Answer::status)
+        assertThat(first)
+                .hasSize(3)
+                .filteredOn(a -> a.vm().equals("never-started"))
+                .hasSize(1);
+        assertThat(second)
+                .filteredOn(a -> !a.vm().equals("never-started"))
+                .extracting(Rescue.Answer::status)
                 .containsExactly("running", "running");
     }
 
@@ -96,9 +113,12 @@ class RescueIT {
         // When
         List<Rescue.Answer> answers = rescue(Duration.ofSeconds(5), Duration.ofSeconds(5));
         // Then
-        assertThat(answers).filteredOn(Rescue.Answer::ranAgain).extracting(Rescue.Answer::vm).containsExactly("b");
-        await("nobody asks it any more").atMost(LONG).until(() ->
-                Thread.getAllStackTraces().keySet().stream().noneMatch(t -> t.getName().startsWith("rescue")));
+        assertThat(answers)
+                .filteredOn(Rescue.Answer::ranAgain)
+                .extracting(Rescue.Answer::vm)
+                .containsExactly("b");
+        await("nobody asks it any more").atMost(LONG).until(() -> Thread.getAllStackTraces().keySet().stream()
+                .noneMatch(t -> t.getName().startsWith("rescue")));
     }
 
     @Test
@@ -119,7 +139,8 @@ class RescueIT {
         Process q = standing("lab", "RUNNING", "a");
         Process chrt = new ProcessBuilder("chrt", "-a", "-f", "-p", "1", Long.toString(q.pid())).start();
         Assumptions.assumeTrue(
-                chrt.waitFor(10, TimeUnit.SECONDS) && chrt.exitValue() == 0, "NOT TESTED: no right to real-time threads");
+                chrt.waitFor(10, TimeUnit.SECONDS) && chrt.exitValue() == 0,
+                "NOT TESTED: no right to real-time threads");
         assertThat(policy(q)).isEqualTo("1");
         // When
         List<Rescue.Answer> answers = rescue(LONG, LONG);

@@ -46,8 +46,8 @@ class NativeTest {
                             }
                         })
                         // Then
-                        .isInstanceOfSatisfying(
-                                NativeException.class, e -> assertThat(e.errno()).isEqualTo(Errno.ETIMEDOUT));
+                        .isInstanceOfSatisfying(NativeException.class, e -> assertThat(e.errno())
+                                .isEqualTo(Errno.ETIMEDOUT));
             } finally {
                 waiting.forEach(Native::close);
             }

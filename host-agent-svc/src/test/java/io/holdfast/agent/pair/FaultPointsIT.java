@@ -5,7 +5,6 @@ import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.holdfast.agent.domain.FaultPoint;
-import io.holdfast.devstack.FastStart;
 import io.holdfast.devstack.RepoRoot;
 import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.CutFigures;
@@ -54,13 +53,22 @@ import org.junit.jupiter.params.provider.MethodSource;
  * What can go wrong on the way of a checkpoint, with real agents, VMs and frames, and this test as the coordinator. After each fault:
  * the VMs run, the operation has failed with a code and a reason, nothing is left, and the next checkpoint is taken.
  *
- * <p>VMs a and c are on host h1, where things break, b on h2. b's host begins its cut 40 ms late, so that frames are held on h1.
+ * <p>VMs a and c are on host h1, where things break, b on h2. b's host begins its cut late, so that frames are held on h1.
  */
 @Timeout(300)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class FaultPointsIT {
     private static final String NET = "safe";
     private static final int LIMIT_MILLIS = 1000;
+    /** Within which VMs run again when the agent was started again: the claim. */
+    private static final int AGENT_LIMIT_MILLIS = 3000;
+
+    /** More threads than that for a processor, and the claim cannot be tested: a guest needs a while to print, too. */
+    private static final double BUSY = 4;
+
+    /** In which b sends some 100 frames to VMs behind closed gates; on a busy machine fewer, and one is enough. */
+    private static final int PEER_LATE_MILLIS = 150;
+
     private static final Duration SOON = Duration.ofSeconds(60);
     private static final String KERNEL_WORDS = "console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off nokaslr "
             + "no_timer_check audit=0 tsc=reliable random.trust_cpu=on ";
@@ -459,7 +467,7 @@ class FaultPointsIT {
     private static void arm(FaultPoint point, String action) throws IOException {
         String before = point == FaultPoint.NATIVE_GIVE ? "cut.all-running=delay:300," : "";
         arm("h1", before + point.key() + "=" + action);
-        arm("h2", "cut.gates-closing=delay:40");
+        arm("h2", "cut.gates-closing=delay:" + PEER_LATE_MILLIS);
     }
 
     private static boolean ofPrepare(FaultPoint p) {
@@ -567,24 +575,20 @@ class FaultPointsIT {
         }
     }
 
-    /** Starts the agent of h1 again: its VMs run within 3 s, where the machine has time for it. */
+    /** Starts the agent of h1 again: its VMs run within 3 s. */
     private static void agentReturns(String after) throws IOException {
         long begin = System.nanoTime();
         pair.launchAgent("h1");
         awaitRunning(Set.of("a", "c"), Duration.ofMinutes(2));
         long again = (System.nanoTime() - begin) / 1_000_000;
+        String load = text(Path.of("/proc/loadavg")).split(" ", -1)[0];
+        System.out.printf("FAULT %s: all VMs run %d ms after the agent's start; load %s%n", after, again, load);
         pair.awaitReady("h1");
-        System.out.printf("FAULT %s: all VMs run %d ms after the agent's start%n", after, again);
-        double load = Double.parseDouble(text(Path.of("/proc/loadavg")).split(" ", -1)[0]);
-        if (load > 2.0 * Runtime.getRuntime().availableProcessors()
-                || FastStart.use("agent").isEmpty()) {
-            System.out.printf(
-                    "NOT TESTED: within 3 s of the agent's start: the machine's load is %.1f, archive of classes %s%n",
-                    load, FastStart.use("agent"));
+        if (Double.parseDouble(load) > BUSY * Runtime.getRuntime().availableProcessors()) {
+            System.out.printf("NOT TESTED: within 3 s of the agent's start: the machine's load is %s%n", load);
             return;
         }
-        // Wanted are 3 s; a JVM needs that long to start here. See the figures in docs/cut.md.
-        assertThat(again).as("milliseconds until all VMs run").isLessThan(15_000);
+        assertThat(again).as("milliseconds until all VMs run").isLessThan(AGENT_LIMIT_MILLIS);
     }
 
     private static void awaitDeath(FaultPoint point) {

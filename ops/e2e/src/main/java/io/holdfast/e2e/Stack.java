@@ -13,6 +13,12 @@ public interface Stack extends AutoCloseable {
     /** Starts the agent of a host again and waits until it is ready. */
     void startAgent(String host);
 
+    /** Ends a process of the stack with SIGKILL, such as {@code coordinator}. */
+    void kill(String process);
+
+    /** Starts such a process again and waits until it is ready. */
+    void start(String process);
+
     /** Stops a process of the stack with SIGSTOP, such as {@code kafka}: it answers nothing until {@link #thaw}. */
     void freeze(String process);
 

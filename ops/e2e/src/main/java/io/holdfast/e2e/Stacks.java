@@ -138,12 +138,22 @@ public final class Stacks {
 
         @Override
         public void killAgent(String host) {
-            stack.kill("agent-" + host);
+            kill("agent-" + host);
         }
 
         @Override
         public void startAgent(String host) {
-            stack.start("agent-" + host);
+            start("agent-" + host);
+        }
+
+        @Override
+        public void kill(String process) {
+            stack.kill(process);
+        }
+
+        @Override
+        public void start(String process) {
+            stack.start(process);
         }
 
         @Override
