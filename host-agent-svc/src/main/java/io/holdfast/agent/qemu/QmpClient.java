@@ -2,7 +2,9 @@ package io.holdfast.agent.qemu;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.holdfast.agent.nat.Errno;
 import io.holdfast.agent.nat.Native;
+import io.holdfast.agent.nat.NativeException;
 import io.holdfast.schemas.event.EventCodec;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -153,11 +155,15 @@ final class QmpClient implements AutoCloseable {
                 }
             } catch (IOException e) {
                 boolean ignored = pending.remove(p);
-                answer.completeExceptionally(
-                        new QmpException(QmpException.Kind.CLOSED, p.command() + ": " + e.getMessage()));
+                answer.completeExceptionally(new QmpException(kind(e), p.command() + ": " + e.getMessage()));
             }
         }
         return answer;
+    }
+
+    private static QmpException.Kind kind(IOException unsent) {
+        boolean ended = unsent instanceof NativeException n && (n.errno() == Errno.EPIPE || n.errno() == Errno.ECONNRESET);
+        return ended ? QmpException.Kind.CLOSED : QmpException.Kind.UNSENT;
     }
 
     /** Waits for an answer. */

@@ -12,6 +12,8 @@ final class QmpException extends IOException {
         REFUSED,
         /** No answer in time. */
         TIMEOUT,
+        /** It could not be said; QEMU has not heard of it and is as it was. */
+        UNSENT,
         /** The connection has ended: QEMU is gone, or let go. */
         CLOSED
     }
