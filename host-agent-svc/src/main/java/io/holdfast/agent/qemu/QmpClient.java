@@ -162,7 +162,8 @@ final class QmpClient implements AutoCloseable {
     }
 
     private static QmpException.Kind kind(IOException unsent) {
-        boolean ended = unsent instanceof NativeException n && (n.errno() == Errno.EPIPE || n.errno() == Errno.ECONNRESET);
+        boolean ended =
+                unsent instanceof NativeException n && (n.errno() == Errno.EPIPE || n.errno() == Errno.ECONNRESET);
         return ended ? QmpException.Kind.CLOSED : QmpException.Kind.UNSENT;
     }
 

@@ -30,6 +30,7 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -78,7 +79,7 @@ class FaultPointsIT {
 
     /** Kinds of descriptors that the agent opens for instances and checkpoints. */
     private static final Pattern COUNTED = Pattern.compile(
-            "pipe|/dev/net/tun|/dev/userfaultfd|anon_inode:(bpf|\\[eventfd\\]|\\[pidfd\\])[^ ]*|pidfd|/run/netns.*|net|.*/images/.*");
+            "pipe|/dev/net/tun|/dev/userfaultfd|anon_inode:(bpf|\\[eventfd\\]|\\[pidfd\\]|\\[userfaultfd\\])[^ ]*|pidfd|/run/netns.*|net|.*/images/.*");
 
     @TempDir
     static Path folder;
@@ -487,20 +488,43 @@ class FaultPointsIT {
 
     // Agent killed
 
-    /** What every build runs, one or two of each phase: all take too long for that. */
+    /** Where agents are killed in every build: one or two points of each phase. */
     private static final String IN_EVERY_BUILD =
             "prepare.begun|cut.all-stopped|cut.snapshot-begun|cut.captured-said|write.stream"
-                    + "|abort.begun|native.cookie";
+                    + "|abort.begun|takeover.begun|native.cookie";
 
-    /** Those of every build, or by hand others: {@code -Dholdfast.fault.points=REGEX}, all with {@code .*}. */
+    /** Of the other points one in so many has its turn: to kill an agent at each takes too long for every build. */
+    private static final int TURNS = 4;
+
+    /** The points asked for with {@code -Dholdfast.fault.points=REGEX}; without it empty. */
+    private static Optional<Pattern> asked() {
+        return Optional.ofNullable(System.getProperty("holdfast.fault.points")).map(Pattern::compile);
+    }
+
+    /** All, or those asked for. */
     static Stream<FaultPoint> everyPoint() {
-        Pattern wanted = Pattern.compile(System.getProperty("holdfast.fault.points", IN_EVERY_BUILD));
         return Arrays.stream(FaultPoint.values())
-                .filter(p -> wanted.matcher(p.key()).matches());
+                .filter(p ->
+                        asked().map(wanted -> wanted.matcher(p.key()).matches()).orElse(true));
+    }
+
+    /** Those of every build and those whose turn it is, or those asked for. */
+    static Stream<FaultPoint> pointsThatKill() {
+        long turn = System.currentTimeMillis() / 60_000 % TURNS;
+        Pattern always = Pattern.compile(IN_EVERY_BUILD);
+        List<FaultPoint> points = everyPoint()
+                .filter(p -> asked().isPresent()
+                        || p.number() % TURNS == turn
+                        || always.matcher(p.key()).matches())
+                .toList();
+        System.out.printf(
+                "FAULT kills in this run (all with -Dholdfast.fault.points='.*'): %s%n",
+                points.stream().map(FaultPoint::key).collect(Collectors.joining("|")));
+        return points.stream();
     }
 
     @ParameterizedTest(name = "{0}")
-    @MethodSource("everyPoint")
+    @MethodSource("pointsThatKill")
     @Order(1)
     void agentKilledAt(FaultPoint point) throws Exception {
         // Given

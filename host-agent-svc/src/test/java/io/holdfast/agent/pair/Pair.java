@@ -193,8 +193,7 @@ final class Pair implements AutoCloseable {
     void launchAgent(String host, String... more) throws IOException {
         List<String> command = new ArrayList<>(List.of("nsenter", "--net=/run/netns/" + NETNS + host.substring(1)));
         command.addAll(ProcessKit.java("-Xmx384m"));
-        command.addAll(
-                List.of("-XX:+AutoCreateSharedArchive", "-XX:SharedArchiveFile=" + archive(), "-Xlog:cds*=off"));
+        command.addAll(List.of("-XX:+AutoCreateSharedArchive", "-XX:SharedArchiveFile=" + archive(), "-Xlog:cds*=off"));
         command.addAll(settings);
         command.addAll(List.of(more));
         command.addAll(List.of(
