@@ -86,7 +86,10 @@ class CoordinatorGoneIT extends E2e {
                                 report.getSimpleName() + " from " + host,
                                 LONG,
                                 s -> report.isInstance(s.data())
-                                        && ((Report) s.data()).header().operation().equals(operation)
+                                        && ((Report) s.data())
+                                                .header()
+                                                .operation()
+                                                .equals(operation)
                                         && ((Report) s.data()).header().host().equals(host));
             }
         }
@@ -103,8 +106,11 @@ class CoordinatorGoneIT extends E2e {
     /** The operation has its end, the ring goes on unbroken, the next checkpoint is taken. */
     private static void allIsWellAgain(String operation) {
         PublicEvent end = events().awaitEnd(operation, LONG);
-        System.out.printf("[e2e] the checkpoint during which the coordinator was gone: %s%n", end.getClass().getSimpleName());
-        // Gone for longer than it waits for a phase, on a machine with much to do, it gives up what it has not heard of.
+        System.out.printf(
+                "[e2e] the checkpoint during which the coordinator was gone: %s%n",
+                end.getClass().getSimpleName());
+        // Gone for longer than it waits for a phase, on a machine with much to do, it gives up what it has not heard
+        // of.
         assertThat(end).isInstanceOfAny(PublicEvent.CheckpointCompleted.class, PublicEvent.Failed.class);
         assertThat(watch().faults(watch().awaitProgress(NET, 5, 50, LONG))).isEmpty();
         assertThat(checkpoint(NET).cut().hosts()).hasSize(2);
