@@ -18,7 +18,7 @@ import org.jboss.logging.Logger;
  * all the same is said in ADR 0011.
  *
  * <p>Where this cannot be done (a QEMU that does not tell its blocks' addresses, no right to trace it) QEMU serves the guest alone, as it
- * does when the copies have no room left.
+ * does while the copies have no room.
  *
  * <p>Threads: begin, end and close by the snapshot; a thread of its own copies.
  */
@@ -77,7 +77,7 @@ final class CopyOnWrite {
     /**
      * Makes all ready before the cut; null where it cannot be done.
      *
-     * @param over run when nobody is served any more, for whatever reason; must not block
+     * @param over run when nobody is served, now or any more, for whatever reason; must not block
      */
     static CopyOnWrite prepare(QemuVm vm, List<QemuBlocks.Block> blocks, Stage stage, Runnable over) {
         if (blocks.isEmpty() || blocks.stream().anyMatch(b -> b.page() > StagePool.SEGMENT)) {
@@ -154,11 +154,19 @@ final class CopyOnWrite {
     }
 
     private void keep() throws InterruptedException {
-        StagePool.Segment segment = null;
+        StagePool.Segment segment = stage.pool().firstForCopies();
         int used = 0;
+        if (segment == null) {
+            over.run(); // no room now: QEMU is to serve who writes, and the stream to flow, until there is
+        }
         try {
             while (!ended) {
                 if (segment == null) {
+                    segment = stage.pool().nextForCopies();
+                    used = 0;
+                }
+                if (segment == null) {
+                    over.run();
                     segment = stage.pool().takeForCopies(() -> ended, nanos -> stalledNanos += nanos);
                     used = 0;
                     if (segment == null) {

@@ -16,13 +16,13 @@ final class StagePool {
     private static final Logger LOG = Logger.getLogger(StagePool.class);
     static final int SEGMENT = 2 << 20;
 
-    private final int limit;
-    /** Segments that only copies of pages get: a stream that waits makes an image late, a copy that waits makes a guest wait. */
-    private final int reserve;
-
     private final AtomicInteger streams = new AtomicInteger();
 
     // Guarded by this.
+    private int limit;
+    /** Segments that only copies of pages get: a stream that waits makes an image late, a copy that waits makes a guest wait. */
+    private int reserve;
+
     private final Deque<Segment> free = new ArrayDeque<>();
     private int made;
     private boolean exhausted;
@@ -50,28 +50,41 @@ final class StagePool {
      * @return null when given up meanwhile (see {@link #wakeAll})
      */
     Segment take(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
-        return take(givenUp, stalled, reserve);
+        return take(givenUp, stalled, true);
     }
 
     /** The same for copies of pages: they may have the last one. */
     Segment takeForCopies(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
-        return take(givenUp, stalled, 0);
+        return take(givenUp, stalled, false);
     }
 
-    private Segment take(BooleanSupplier givenUp, LongConsumer stalled, int leave) throws InterruptedException {
+    /**
+     * A first segment for a VM's copies, at once or not at all: null where streams and others' copies have half of the memory. So
+     * many VMs that each keep one do not take the room that their streams need.
+     */
+    synchronized Segment firstForCopies() {
+        return limit - (made - free.size()) > limit / 2 ? poll() : null;
+    }
+
+    /** The next one for them, at once or not at all. */
+    synchronized Segment nextForCopies() {
+        return poll();
+    }
+
+    /** A free or a new one; null when there is no memory for it. Holds the lock. */
+    private Segment poll() {
+        Segment s = free.poll();
+        return s == null && made < limit && !exhausted ? make() : s;
+    }
+
+    private Segment take(BooleanSupplier givenUp, LongConsumer stalled, boolean leave) throws InterruptedException {
         long since = 0;
         synchronized (this) {
             while (true) {
                 if (givenUp.getAsBoolean()) {
                     return null;
                 }
-                Segment s = null;
-                if (limit - (made - free.size()) > leave) {
-                    s = free.poll();
-                    if (s == null && made < limit && !exhausted) {
-                        s = make();
-                    }
-                }
+                Segment s = limit - (made - free.size()) > (leave ? reserve : 0) ? poll() : null;
                 if (s != null) {
                     if (since != 0) {
                         stalled.accept(System.nanoTime() - since);
@@ -98,6 +111,9 @@ final class StagePool {
             exhausted = true;
             LOG.warnf(
                     "event=stage-memory-short made=%d wanted=%d remedy=\"raise -XX:MaxDirectMemorySize\"", made, limit);
+            // what there is, is all: halves and quarters are of that
+            limit = Math.max(2, made);
+            reserve = limit / 4;
             return null;
         }
     }

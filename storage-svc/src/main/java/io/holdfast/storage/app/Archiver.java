@@ -533,7 +533,10 @@ public final class Archiver {
                 storedBytes.addAndGet(pack.length());
                 packs.put(table.id(), table);
                 publish(unindexed.addAndGet(table.entries().size()) >= INDEX_CHUNKS ? 1 : INDEX_PACKS);
-            } catch (StorageException | IOException | RuntimeException e) {
+            } catch (StorageException
+                    | IOException
+                    | RuntimeException
+                    | Error e) { // an archive is whole or it has failed, whatever it was
                 failure.compareAndSet(null, e);
             } finally {
                 pack.clear();

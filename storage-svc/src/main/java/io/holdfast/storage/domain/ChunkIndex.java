@@ -67,12 +67,12 @@ public final class ChunkIndex {
         }
         int pack = packs.size();
         packs.add(table.id());
-        packNumbers.put(table.id(), pack);
         int offset = PackFormat.HEADER;
         for (Entry e : table.entries()) {
             put(e, pack, offset);
             offset += e.storedBytes();
         }
+        packNumbers.put(table.id(), pack); // known only once all of it is: else it is added again
     }
 
     private static ByteBuffer piece(ByteBuffer[] in, long slot) {
