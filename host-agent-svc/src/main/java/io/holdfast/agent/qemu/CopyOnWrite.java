@@ -30,6 +30,7 @@ final class CopyOnWrite {
     private final QemuVm vm;
     private final List<QemuBlocks.Block> blocks;
     private final long[] layout;
+    private final long largestPage;
     private final Stage stage;
     private final int pagemap;
     private final int wake;
@@ -64,6 +65,8 @@ final class CopyOnWrite {
         this.stage = stage;
         this.pagemap = pagemap;
         this.wake = wake;
+        this.largestPage =
+                blocks.stream().mapToLong(QemuBlocks.Block::page).max().orElse(0);
         this.layout = new long[blocks.size() * 3];
         for (int i = 0; i < blocks.size(); i++) {
             layout[i * 3] = blocks.get(i).address();
@@ -154,24 +157,19 @@ final class CopyOnWrite {
     }
 
     private void keep() throws InterruptedException {
-        StagePool.Segment segment = stage.pool().firstForCopies();
+        StagePool.Segment segment = null;
+        boolean first = true;
         int used = 0;
-        if (segment == null) {
-            over.run(); // no room now: QEMU is to serve who writes, and the stream to flow, until there is
-        }
         try {
             while (!ended) {
                 if (segment == null) {
-                    segment = stage.pool().nextForCopies();
-                    used = 0;
-                }
-                if (segment == null) {
-                    over.run();
-                    segment = stage.pool().takeForCopies(() -> ended, nanos -> stalledNanos += nanos);
-                    used = 0;
+                    // while there is no room QEMU is to serve who writes, and the stream to flow
+                    segment = stage.pool().takeForCopies(first, () -> ended, over, nanos -> stalledNanos += nanos);
                     if (segment == null) {
                         return;
                     }
+                    first = false;
+                    used = 0;
                 }
                 int e = Native.lib()
                         .hf_wp_keep(
@@ -197,7 +195,7 @@ final class CopyOnWrite {
                 int at = used;
                 used += bytes;
                 copiedBytes += bytes;
-                boolean full = StagePool.SEGMENT - used < largestPage();
+                boolean full = StagePool.SEGMENT - used < largestPage;
                 stage.copied(new Copy(block.name(), result[1], segment, at, bytes, full));
                 if (full) {
                     segment = null;
@@ -212,9 +210,5 @@ final class CopyOnWrite {
                 }
             }
         }
-    }
-
-    private long largestPage() {
-        return blocks.stream().mapToLong(QemuBlocks.Block::page).max().orElse(0);
     }
 }

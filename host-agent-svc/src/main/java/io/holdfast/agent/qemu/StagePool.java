@@ -5,6 +5,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
+import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
 import org.jboss.logging.Logger;
 
@@ -50,25 +51,18 @@ final class StagePool {
      * @return null when given up meanwhile (see {@link #wakeAll})
      */
     Segment take(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
-        return take(givenUp, stalled, true);
-    }
-
-    /** The same for copies of pages: they may have the last one. */
-    Segment takeForCopies(BooleanSupplier givenUp, LongConsumer stalled) throws InterruptedException {
-        return take(givenUp, stalled, false);
+        return take(givenUp, () -> {}, stalled, () -> reserve);
     }
 
     /**
-     * A first segment for a VM's copies, at once or not at all: null where streams and others' copies have half of the memory. So
+     * The same for copies of pages: they may have the last one, but a VM's first one only while less than half of the memory is in use. So
      * many VMs that each keep one do not take the room that their streams need.
+     *
+     * @param waits run before it waits, with the lock held
      */
-    synchronized Segment firstForCopies() {
-        return limit - (made - free.size()) > limit / 2 ? poll() : null;
-    }
-
-    /** The next one for them, at once or not at all. */
-    synchronized Segment nextForCopies() {
-        return poll();
+    Segment takeForCopies(boolean first, BooleanSupplier givenUp, Runnable waits, LongConsumer stalled)
+            throws InterruptedException {
+        return take(givenUp, waits, stalled, () -> first ? limit / 2 : 0);
     }
 
     /** A free or a new one; null when there is no memory for it. Holds the lock. */
@@ -77,14 +71,15 @@ final class StagePool {
         return s == null && made < limit && !exhausted ? make() : s;
     }
 
-    private Segment take(BooleanSupplier givenUp, LongConsumer stalled, boolean leave) throws InterruptedException {
+    private Segment take(BooleanSupplier givenUp, Runnable waits, LongConsumer stalled, IntSupplier leave)
+            throws InterruptedException {
         long since = 0;
         synchronized (this) {
             while (true) {
                 if (givenUp.getAsBoolean()) {
                     return null;
                 }
-                Segment s = limit - (made - free.size()) > (leave ? reserve : 0) ? poll() : null;
+                Segment s = limit - (made - free.size()) > leave.getAsInt() ? poll() : null;
                 if (s != null) {
                     if (since != 0) {
                         stalled.accept(System.nanoTime() - since);
@@ -93,7 +88,10 @@ final class StagePool {
                     s.taken = 0;
                     return s;
                 }
-                since = since == 0 ? System.nanoTime() : since;
+                if (since == 0) {
+                    since = System.nanoTime();
+                    waits.run();
+                }
                 wait();
             }
         }

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -73,16 +74,43 @@ class StageTest {
             }
         });
         await().until(() -> thread.getState() == Thread.State.WAITING);
-        StagePool.Segment copy = pool.takeForCopies(() -> false, nanos -> {});
+        StagePool.Segment copy = pool.takeForCopies(false, () -> false, () -> {}, nanos -> {});
         assertThat(copy).isNotNull();
-        assertThat(pool.takeForCopies(() -> false, nanos -> {})).isNotNull();
+        assertThat(pool.takeForCopies(false, () -> false, () -> {}, nanos -> {}))
+                .isNotNull();
         assertThat(reader).isNotDone();
         // a copy that is used up makes no room for a stream, a second and a third do
         pool.give(copy);
-        pool.give(pool.takeForCopies(() -> false, nanos -> {}));
+        pool.give(pool.takeForCopies(false, () -> false, () -> {}, nanos -> {}));
         assertThat(reader).isNotDone();
         thread.interrupt();
         thread.join();
+    }
+
+    @Test
+    void givenMoreThanHalfInUseWhenAVmBeginsToKeepPagesThenItWaitsAndSaysSoBefore() throws Exception {
+        // Given
+        var pool = new StagePool(8L * StagePool.SEGMENT);
+        for (int i = 0; i < 4; i++) {
+            assertThat(pool.takeForCopies(true, () -> false, () -> {}, nanos -> {}))
+                    .isNotNull();
+        }
+        // When: a fifth one begins
+        var said = new AtomicInteger();
+        assertThatThrownBy(() -> pool.takeForCopies(
+                        true,
+                        () -> false,
+                        () -> {
+                            said.incrementAndGet();
+                            Thread.currentThread().interrupt();
+                        },
+                        nanos -> {}))
+                .isInstanceOf(InterruptedException.class);
+        // Then: it has waited, while streams and who keeps pages already have room
+        assertThat(said).hasValue(1);
+        assertThat(pool.take(() -> false, nanos -> {})).isNotNull();
+        assertThat(pool.takeForCopies(false, () -> false, () -> {}, nanos -> {}))
+                .isNotNull();
     }
 
     @Test
@@ -90,7 +118,7 @@ class StageTest {
         // Given
         var pool = new StagePool(0);
         var stage = new Stage(pool);
-        StagePool.Segment s = pool.takeForCopies(() -> false, nanos -> {});
+        StagePool.Segment s = pool.takeForCopies(false, () -> false, () -> {}, nanos -> {});
         var woken = new CompletableFuture<ByteBuffer>();
         Thread writer = Thread.ofPlatform().start(() -> {
             try {
