@@ -86,11 +86,12 @@ struct hf_wp_block {
  * Waits until a thread of the process wants to write to a protected page, reads the page (with neighbours, where pages have 4 KiB) into
  * room, takes its protection off and lets the thread go on. What is read is of the time of the protection: a page that its owner
  * has released in the meantime is not given. pagemap: /proc/PID/pagemap. result: which block, offset in it, bytes.
- * -ECANCELED: woken by the eventfd; -EFAULT: a page of no block, or larger than room (its thread tries again); other errors end
- * the matter, too: the owner of the userfaultfd then serves who waits.
+ * again_ms: so often those who wait are made to ask again, because only one who listens hears of each; 0: never. One VM for each thread.
+ * -ECANCELED: woken by the eventfd; -ENOSPC: the page is larger than room (its thread tries again: call again with more); -EFAULT: a page
+ * of no block; other errors end the matter, too: the owner of the userfaultfd then serves who waits.
  */
 HF_API int hf_wp_keep(int uffd, int wake, int pid, int pagemap, const struct hf_wp_block *blocks, int n, void *room,
-                      size_t room_bytes, uint64_t result[3]);
+                      size_t room_bytes, int again_ms, uint64_t result[3]);
 
 /* -- network ----------------------------------------------------------------------------------------------- */
 HF_API int hf_netns_open(const char *name);      /* /run/netns/NAME */

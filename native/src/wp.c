@@ -74,12 +74,27 @@ static int release(int uffd, uint64_t address, uint64_t bytes)
 	return 0;
 }
 
-int hf_wp_keep(int uffd, int wake, int pid, int pagemap, const struct hf_wp_block *blocks, int n, void *room, size_t room_bytes,
-	       uint64_t result[3])
+/* Whoever waits tries again: the owner of the userfaultfd may have heard of it and have no time. */
+static void all_try_again(int uffd, const struct hf_wp_block *blocks, int n)
 {
+	for (int i = 0; i < n; i++) {
+		struct uffdio_range all = {.start = blocks[i].address, .len = blocks[i].bytes};
+		(void)ioctl(uffd, UFFDIO_WAKE, &all);
+	}
+}
+
+int hf_wp_keep(int uffd, int wake, int pid, int pagemap, const struct hf_wp_block *blocks, int n, void *room, size_t room_bytes,
+	       int again_ms, uint64_t result[3])
+{
+	static _Thread_local int64_t last; /* when all tried again */
 	for (;;) {
+		int64_t now = again_ms > 0 ? hf_monotonic_nanos() : 0;
+		if (again_ms > 0 && now - last >= again_ms * INT64_C(1000000)) {
+			all_try_again(uffd, blocks, n);
+			last = now;
+		}
 		struct pollfd fds[2] = {{.fd = uffd, .events = POLLIN}, {.fd = wake, .events = POLLIN}};
-		if (poll(fds, 2, -1) < 0) {
+		if (poll(fds, 2, again_ms > 0 ? again_ms : -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			return -errno;
@@ -103,7 +118,7 @@ int hf_wp_keep(int uffd, int wake, int pid, int pagemap, const struct hf_wp_bloc
 				b = &blocks[i];
 		}
 		if (!b || b->page > room_bytes)
-			return try_again(uffd, at, -EFAULT);
+			return try_again(uffd, at, b ? -ENOSPC : -EFAULT);
 		uint64_t from = at - (at - b->address) % b->page;
 		uint64_t bytes = b->page;
 		if (b->page == PAGE) { /* neighbours are written next, as a rule */

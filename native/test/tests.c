@@ -347,7 +347,7 @@ struct keeping {
 static void *keep_one(void *of)
 {
 	struct keeping *k = of;
-	k->result = hf_wp_keep(k->uffd, k->wake, getpid(), k->pagemap, &k->block, 1, k->room, WP_BYTES, k->r);
+	k->result = hf_wp_keep(k->uffd, k->wake, getpid(), k->pagemap, &k->block, 1, k->room, WP_BYTES, 0, k->r);
 	return NULL;
 }
 
@@ -370,7 +370,7 @@ static void write_protection(void)
 
 	/* The page and its neighbours are kept as they were, and the writer goes on. */
 	pthread_create(&writer, NULL, write_there, memory + 5 * 4096 + 7);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 0, r) == 0);
 	pthread_join(writer, NULL);
 	EXPECT(r[0] == 1 && r[1] == 5 * 4096 && r[2] == 16 * 4096);
 	for (int i = 0; i < 16; i++)
@@ -380,17 +380,17 @@ static void write_protection(void)
 
 	/* Neighbours end where a page is not protected any more: page 4's are all kept already. */
 	pthread_create(&writer, NULL, write_there, memory + 4 * 4096);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 0, r) == 0);
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 4 * 4096 && r[2] == 4096 && room[0] == 5);
 
 	/* And where the room or the block ends. */
 	pthread_create(&writer, NULL, write_there, memory + 30 * 4096);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, 2 * 4096 + 9, r) == 0);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, 2 * 4096 + 9, 0, r) == 0);
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 30 * 4096 && r[2] == 2 * 4096);
 	pthread_create(&writer, NULL, write_there, memory + 62 * 4096);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 0, r) == 0);
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 62 * 4096 && r[2] == 2 * 4096);
 
@@ -413,15 +413,31 @@ static void write_protection(void)
 
 	/* A page of no block. */
 	pthread_create(&writer, NULL, write_there, memory + 50 * 4096);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 1, room, WP_BYTES, r) == -EFAULT);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0); /* it has tried again */
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 1, room, WP_BYTES, 0, r) == -EFAULT);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 0, r) == 0); /* it has tried again */
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 50 * 4096 && room[0] == 51);
 
+	/* Too little room is told apart from that, and the page comes again. */
+	pthread_create(&writer, NULL, write_there, memory + 4096);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, 4095, 0, r) == -ENOSPC);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 0, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 4096 && room[0] == 2);
+
+	/* The owner heard of it and has no time for it. */
+	pthread_create(&writer, NULL, write_there, memory);
+	there.fd = owner;
+	struct uffd_msg heard;
+	EXPECT(poll(&there, 1, 5000) == 1 && read(owner, &heard, sizeof heard) == sizeof heard);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 2, r) == 0);
+	pthread_join(writer, NULL);
+	EXPECT(r[1] == 0 && room[0] == 1);
+
 	/* Whatever fails, nobody is left waiting: a pagemap that cannot be read. */
 	pthread_create(&writer, NULL, write_there, memory + 25 * 4096);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), -1, blocks, 2, room, WP_BYTES, r) == -EBADF);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, r) == 0);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), -1, blocks, 2, room, WP_BYTES, 0, r) == -EBADF);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 0, r) == 0);
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 25 * 4096 && room[0] == 26);
 
@@ -470,6 +486,7 @@ int main(void)
 		const char *name;
 		void (*run)(void);
 	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}, {"write protection", write_protection}, {"faults", faults}};
+	alarm(120); /* a call that never returns fails the build */
 	if (!mkdtemp(folder))
 		return 2;
 	for (unsigned i = 0; i < sizeof tests / sizeof *tests; i++) {

@@ -25,6 +25,14 @@ public final class FileIo {
         }
     }
 
+    /** Writes the first buffers one after the other; they have that many bytes. Moves the file's position. */
+    static void writeFully(FileChannel file, ByteBuffer[] from, int buffers, long at, long bytes) throws IOException {
+        file.position(at);
+        for (long left = bytes; left > 0; ) {
+            left -= file.write(from, 0, buffers);
+        }
+    }
+
     static void readFully(FileChannel file, ByteBuffer to, long at) throws IOException {
         long place = at;
         while (to.hasRemaining()) {

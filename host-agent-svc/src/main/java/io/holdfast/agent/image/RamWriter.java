@@ -3,23 +3,28 @@ package io.holdfast.agent.image;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 
 /**
  * Writes the pages of a stream to {@code ram.img}, each at its fixed place; zero pages become holes. Pages that follow each other are
- * gathered in a buffer and written at once. Pages that were copied before the guest wrote to them ({@link #keep}) stand above the stream's. One thread at a time; {@link #armedSignal} is run on that thread.
+ * written at once, from where they are (a gathering write). Pages that were copied before the guest wrote to them ({@link #keep}) stand above the stream's. One thread at a time; {@link #armedSignal} is run on that thread.
  */
 public final class RamWriter implements StreamSink {
-    private static final int RUN = 1 << 20;
+    private static final int RUN_PAGES = 256;
     /** Bytes after which the disk is to begin, so that little is left to wait for at the end. */
     private static final int BEGIN_EVERY = 32 << 20;
 
     private final FileChannel file;
     private final Runnable armedSignal;
     private final Runnable writeback;
-    private final ByteBuffer run = ByteBuffer.allocateDirect(RUN);
+    private final ByteBuffer[] run = new ByteBuffer[RUN_PAGES];
+    private int runPages;
     private long runAt;
+    /** For pages of the run whose bytes do not stay. */
+    private final ByteBuffer spare = ByteBuffer.allocateDirect(RUN_PAGES * RamBlock.PAGE);
+
     private int sinceBegun;
     private byte[] head;
     private byte[] setup;
@@ -67,15 +72,21 @@ public final class RamWriter implements StreamSink {
             return;
         }
         long place = blocks.get(block).offset() + at;
-        if (run.position() > 0 && (place != runAt + run.position() || !run.hasRemaining())) {
+        if (runPages == RUN_PAGES || place != runAt + (long) runPages * RamBlock.PAGE) {
             flush();
         }
-        if (run.position() == 0) {
+        if (runPages == 0) {
             runAt = place;
         }
         int from = page.position();
-        run.put(run.position(), page, from, RamBlock.PAGE);
-        run.position(run.position() + RamBlock.PAGE);
+        if (page.isDirect()) {
+            run[runPages] = page.slice(from, RamBlock.PAGE);
+        } else {
+            int to = runPages * RamBlock.PAGE;
+            spare.put(to, page, from, RamBlock.PAGE);
+            run[runPages] = spare.slice(to, RamBlock.PAGE);
+        }
+        runPages++;
         page.position(from + RamBlock.PAGE);
         mark(block, at, true);
     }
@@ -158,11 +169,20 @@ public final class RamWriter implements StreamSink {
         pages.set(block, n, data);
     }
 
+    @Override
+    public void fed() throws IOException {
+        flush();
+    }
+
     private void flush() throws IOException {
-        run.flip();
-        sinceBegun += run.remaining();
-        FileIo.writeFully(file, run, runAt);
-        run.clear();
+        if (runPages == 0) {
+            return;
+        }
+        int bytes = runPages * RamBlock.PAGE;
+        FileIo.writeFully(file, run, runPages, runAt, bytes);
+        Arrays.fill(run, 0, runPages, null);
+        runPages = 0;
+        sinceBegun += bytes;
         if (sinceBegun >= BEGIN_EVERY) {
             sinceBegun = 0;
             writeback.run();

@@ -84,9 +84,14 @@ public final class StreamParser {
         this.maxRam = maxRam;
     }
 
-    /** Takes the bytes from position to limit, all of them. */
+    /** Takes the bytes from position to limit, all of them. They are not used any more when it returns. */
     public void feed(ByteBuffer in) throws IOException {
         in.order(ByteOrder.BIG_ENDIAN);
+        take(in);
+        sink.fed();
+    }
+
+    private void take(ByteBuffer in) throws IOException {
         while (true) {
             if (state == State.DEVICES) {
                 takeDevices(in);

@@ -23,10 +23,14 @@ public interface StreamSink {
      *
      * @param block index of the block
      * @param at offset in the block
-     * @param page {@link RamBlock#PAGE} bytes at the buffer's position; must be consumed, may not be kept
+     * @param page {@link RamBlock#PAGE} bytes at the buffer's position; must be consumed. They stay what they are until {@link #fed} if the
+     *     buffer is direct, else only until this returns
      */
     void page(int block, long at, ByteBuffer page) throws IOException;
 
     /** A page of zeroes. */
     void zero(int block, long at) throws IOException;
+
+    /** What the parser was fed is used up: the bytes of pages that came with it are somebody else's from now on. */
+    default void fed() throws IOException {}
 }

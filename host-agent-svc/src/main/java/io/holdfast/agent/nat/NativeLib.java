@@ -49,6 +49,7 @@ public interface NativeLib {
             int n,
             long room,
             long roomBytes,
+            int againMillis,
             @Out long[] result);
 
     int hf_eventfd();

@@ -25,12 +25,19 @@ import org.jboss.logging.Logger;
 final class CopyOnWrite {
     private static final Logger LOG = Logger.getLogger(CopyOnWrite.class);
     private static final int ECANCELED = 125;
+    private static final int ENOSPC = 28;
     private static final int O_RDONLY = 0;
+
+    /**
+     * How often whoever waits for a page is made to ask again, milliseconds. QEMU hears of some pages itself, and its thread may stand while
+     * the stream does: longer than this nobody is to wait for it.
+     */
+    private static final int AGAIN_MILLIS = 4;
 
     private final QemuVm vm;
     private final List<QemuBlocks.Block> blocks;
     private final long[] layout;
-    private final long largestPage;
+    private final long smallestPage;
     private final Stage stage;
     private final int pagemap;
     private final int wake;
@@ -65,8 +72,8 @@ final class CopyOnWrite {
         this.stage = stage;
         this.pagemap = pagemap;
         this.wake = wake;
-        this.largestPage =
-                blocks.stream().mapToLong(QemuBlocks.Block::page).max().orElse(0);
+        this.smallestPage =
+                blocks.stream().mapToLong(QemuBlocks.Block::page).min().orElse(0);
         this.layout = new long[blocks.size() * 3];
         for (int i = 0; i < blocks.size(); i++) {
             layout[i * 3] = blocks.get(i).address();
@@ -181,7 +188,14 @@ final class CopyOnWrite {
                                 blocks.size(),
                                 segment.address + used,
                                 StagePool.SEGMENT - used,
+                                AGAIN_MILLIS,
                                 result);
+                if (e == -ENOSPC && used > 0) {
+                    // a huge page after small ones
+                    stage.copied(new Copy("", 0, segment, 0, 0, true));
+                    segment = null;
+                    continue;
+                }
                 if (e < 0) {
                     if (e != -ECANCELED) {
                         LOG.warnf(
@@ -195,7 +209,7 @@ final class CopyOnWrite {
                 int at = used;
                 used += bytes;
                 copiedBytes += bytes;
-                boolean full = StagePool.SEGMENT - used < largestPage;
+                boolean full = StagePool.SEGMENT - used < smallestPage;
                 stage.copied(new Copy(block.name(), result[1], segment, at, bytes, full));
                 if (full) {
                     segment = null;

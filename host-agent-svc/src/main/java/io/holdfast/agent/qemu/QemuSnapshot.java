@@ -63,7 +63,6 @@ final class QemuSnapshot implements Vm.Snapshot {
     private static final long OTHER_BLOCKS = 256L << 20;
 
     private static final int O_RDONLY = 0;
-    private static final int WARM_SEGMENTS = 8;
     private static final Duration CANCEL_LIMIT = Duration.ofSeconds(10);
 
     private final QemuVm vm;
@@ -149,7 +148,6 @@ final class QemuSnapshot implements Vm.Snapshot {
                             "migrate-set-parameters",
                             QmpClient.arguments().put("max-bandwidth", MAX_BANDWIDTH),
                             vm.settings().commandLimit());
-            pool.warm(WARM_SEGMENTS);
             vm.threads().learn();
             QemuMemory.touch(vm.pid(), r.spec().memoryBytes());
             List<QemuBlocks.Block> blocks =

@@ -24,8 +24,10 @@ final class Stage {
 
     private volatile boolean givenUp;
 
+    /** A stage whose first memory is made beforehand; {@link #release} ends it. */
     Stage(StagePool pool) {
         this.pool = pool;
+        pool.opened();
     }
 
     /**
@@ -167,5 +169,6 @@ final class Stage {
             copies.clear();
         }
         left.forEach(pool::give);
+        pool.closed();
     }
 }

@@ -16,6 +16,7 @@ import org.jboss.logging.Logger;
 final class StagePool {
     private static final Logger LOG = Logger.getLogger(StagePool.class);
     static final int SEGMENT = 2 << 20;
+    private static final int LEAST_FREE = 8;
 
     private final AtomicInteger streams = new AtomicInteger();
 
@@ -26,6 +27,9 @@ final class StagePool {
 
     private final Deque<Segment> free = new ArrayDeque<>();
     private int made;
+    /** Snapshots that are prepared or being written. */
+    private int open;
+
     private boolean exhausted;
 
     /** A piece of memory with its address. */
@@ -116,14 +120,23 @@ final class StagePool {
         }
     }
 
-    /** Makes memory beforehand, as far as the bound allows, so that so many segments are free. */
-    synchronized void warm(int segments) {
-        while (free.size() < segments && made < limit && !exhausted) {
+    /**
+     * A snapshot is being prepared: makes memory for its stream's and its copies' first segments, and a few more for the host, as far as
+     * the bound allows, so that none is made while VMs stand. {@link #closed} takes it back.
+     */
+    synchronized void opened() {
+        open++;
+        int wanted = Math.max(LEAST_FREE, 2 * open);
+        while (free.size() < wanted && made < limit && !exhausted) {
             Segment s = make();
             if (s != null) {
                 free.push(s);
             }
         }
+    }
+
+    synchronized void closed() {
+        open--;
     }
 
     synchronized void give(Segment s) {
@@ -144,6 +157,11 @@ final class StagePool {
     /** Whether half of the memory is in use: it is time to write. */
     synchronized boolean halfFull() {
         return made - free.size() >= Math.max(1, limit / 2);
+    }
+
+    /** Segments that are made and not in use. For tests. */
+    synchronized int free() {
+        return free.size();
     }
 
     /** Segments in use. For tests. */

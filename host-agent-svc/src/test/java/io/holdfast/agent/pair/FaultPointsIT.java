@@ -30,7 +30,6 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -488,43 +487,15 @@ class FaultPointsIT {
 
     // Agent killed
 
-    /** Where agents are killed in every build: one or two points of each phase. */
-    private static final String IN_EVERY_BUILD =
-            "prepare.begun|cut.all-stopped|cut.snapshot-begun|cut.captured-said|write.stream"
-                    + "|abort.begun|takeover.begun|native.cookie";
-
-    /** Of the other points one in so many has its turn: to kill an agent at each takes too long for every build. */
-    private static final int TURNS = 4;
-
-    /** The points asked for with {@code -Dholdfast.fault.points=REGEX}; without it empty. */
-    private static Optional<Pattern> asked() {
-        return Optional.ofNullable(System.getProperty("holdfast.fault.points")).map(Pattern::compile);
-    }
-
-    /** All, or those asked for. */
+    /** All, or those asked for with {@code -Dholdfast.fault.points=REGEX}. */
     static Stream<FaultPoint> everyPoint() {
+        Pattern wanted = Pattern.compile(System.getProperty("holdfast.fault.points", ".*"));
         return Arrays.stream(FaultPoint.values())
-                .filter(p ->
-                        asked().map(wanted -> wanted.matcher(p.key()).matches()).orElse(true));
-    }
-
-    /** Those of every build and those whose turn it is, or those asked for. */
-    static Stream<FaultPoint> pointsThatKill() {
-        long turn = System.currentTimeMillis() / 60_000 % TURNS;
-        Pattern always = Pattern.compile(IN_EVERY_BUILD);
-        List<FaultPoint> points = everyPoint()
-                .filter(p -> asked().isPresent()
-                        || p.number() % TURNS == turn
-                        || always.matcher(p.key()).matches())
-                .toList();
-        System.out.printf(
-                "FAULT kills in this run (all with -Dholdfast.fault.points='.*'): %s%n",
-                points.stream().map(FaultPoint::key).collect(Collectors.joining("|")));
-        return points.stream();
+                .filter(p -> wanted.matcher(p.key()).matches());
     }
 
     @ParameterizedTest(name = "{0}")
-    @MethodSource("pointsThatKill")
+    @MethodSource("everyPoint")
     @Order(1)
     void agentKilledAt(FaultPoint point) throws Exception {
         // Given

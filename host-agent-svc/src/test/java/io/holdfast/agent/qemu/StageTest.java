@@ -6,9 +6,11 @@ import static org.awaitility.Awaitility.await;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -54,6 +56,22 @@ class StageTest {
         ByteBuffer b = second.next();
         assertThat(b.remaining()).isEqualTo(10);
         assertThat(b.get(0)).isEqualTo((byte) 2);
+    }
+
+    @Test
+    void givenManyVmsOfAHostWhenTheirSnapshotsArePreparedThenNoneMakesMemoryInItsPause() {
+        // Given
+        var pool = new StagePool(64L * StagePool.SEGMENT);
+        // When
+        List<Stage> stages =
+                IntStream.range(0, 6).mapToObj(n -> new Stage(pool)).toList();
+        // Then: one for each stream, one for each VM's copies
+        assertThat(pool.free()).isEqualTo(12);
+        // When
+        stages.forEach(Stage::release);
+        new Stage(pool).release();
+        // Then
+        assertThat(pool.free()).isEqualTo(12);
     }
 
     @Test

@@ -351,10 +351,15 @@ final class CutBench {
             samples.add("frames in flight", (double) cut.framesInFlight());
             double mib = 0;
             double stalled = 0;
+            double copied = 0;
             for (Events.Seen s : events.seen()) {
                 if (s.data() instanceof Report.Written w
                         && w.header().operation().equals(operation)) {
                     mib += w.images().stream().mapToLong(VmImage::dataBytes).sum() / 1048576.0;
+                    copied += w.images().stream()
+                                    .mapToLong(i -> i.capture().copiedBytes())
+                                    .sum()
+                            / 1048576.0;
                     stalled = Math.max(
                             stalled,
                             w.images().stream()
@@ -365,6 +370,7 @@ final class CutBench {
                 }
             }
             samples.add("data MiB", mib);
+            samples.add("copied MiB", copied);
             samples.add("stage full ms", stalled);
             double complete = seconds(operation);
             samples.add("image complete ms", complete * 1000);
