@@ -28,7 +28,10 @@ public final class Native {
     public static final int SIGKILL = 9;
 
     private static final int ABI = 1;
-    private static final String RESOURCE = "/META-INF/native/linux-x86_64/libholdfast.so";
+    private static final String RESOURCES = "/META-INF/native/linux-x86_64/";
+    private static final String LIBRARY = "libholdfast.so";
+    private static final String CONSOLE = "hf-console";
+    private static final int CONSOLE_FROM = 3;
 
     private static volatile long clockOffset;
 
@@ -49,29 +52,43 @@ public final class Native {
             throw new UnsatisfiedLinkError("libholdfast is built for linux-x86_64 only, this is "
                     + System.getProperty("os.name") + " " + arch);
         }
-        try (InputStream in = Native.class.getResourceAsStream(RESOURCE)) {
-            if (in == null) {
-                throw new UnsatisfiedLinkError(RESOURCE + " is not on the class path (artifact holdfast-native)");
-            }
+        try {
             // A folder of our own that only we can enter: nobody can put another file in its place.
-            Path folder = Files.createTempDirectory(
-                    "holdfast-native",
-                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-            Path file = folder.resolve("libholdfast.so");
-            try {
-                Files.copy(in, file, StandardCopyOption.REPLACE_EXISTING);
+            return unpacked(LIBRARY, "rwx------", file -> {
                 NativeLib lib =
                         LibraryLoader.create(NativeLib.class).failImmediately().load(file.toString());
                 if (lib.hf_abi() != ABI) {
                     throw new UnsatisfiedLinkError("libholdfast has ABI " + lib.hf_abi() + ", not " + ABI);
                 }
                 return lib;
+            });
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot unpack " + LIBRARY, e);
+        }
+    }
+
+    private interface Use<T> {
+        T of(Path file) throws IOException;
+    }
+
+    /** Lets something use a file of the native module, which is there only meanwhile. */
+    private static <T> T unpacked(String name, String rights, Use<T> use) throws IOException {
+        try (InputStream in = Native.class.getResourceAsStream(RESOURCES + name)) {
+            if (in == null) {
+                throw new UnsatisfiedLinkError(
+                        RESOURCES + name + " is not on the class path (artifact holdfast-native)");
+            }
+            Path folder = Files.createTempDirectory("holdfast-native");
+            Path file = folder.resolve(name);
+            try {
+                Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString(rights));
+                Files.copy(in, file);
+                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+                return use.of(file);
             } finally {
                 Files.deleteIfExists(file);
                 Files.deleteIfExists(folder);
             }
-        } catch (IOException e) {
-            throw new UncheckedIOException("cannot unpack " + RESOURCE, e);
         }
     }
 
@@ -275,6 +292,32 @@ public final class Native {
                                 result),
                 "start " + s.program());
         return new Started(result[0], result[1]);
+    }
+
+    /**
+     * Starts the process that takes what a console says from a pipe to a file (native/console); it ends with the pipe's last writer, and
+     * outlives us.
+     *
+     * @param name the VM's, for who lists processes
+     * @param from the pipe's end to read from; stays the caller's
+     * @param to the file, opened to append; stays the caller's
+     */
+    public static Started spawnConsole(String name, int from, int to, int uid, int gid) throws IOException {
+        return unpacked(
+                CONSOLE,
+                "rwx--x--x",
+                program -> spawn(new Spawn(
+                        program,
+                        List.of(CONSOLE, name),
+                        List.of(),
+                        Path.of("/"),
+                        List.of(new Inherit(from, CONSOLE_FROM)),
+                        -1,
+                        uid,
+                        gid,
+                        List.of(),
+                        to,
+                        -1)));
     }
 
     private static byte[] pack(List<String> strings) {

@@ -20,6 +20,7 @@ import java.util.Locale;
  * @param incoming wait for an image
  * @param nics NICs in order
  * @param disks disks in order
+ * @param consoleFd the pipe of its console in QEMU, or -1: a file
  */
 record QemuCommand(
         String instance,
@@ -28,7 +29,8 @@ record QemuCommand(
         boolean hugepages,
         boolean incoming,
         List<Nic> nics,
-        List<Disk> disks) {
+        List<Disk> disks,
+        int consoleFd) {
     static final String QMP_SOCKET = "qmp.sock";
     static final String CONSOLE = "console.log";
 
@@ -84,7 +86,10 @@ record QemuCommand(
         add(a, "-rtc", "base=utc,clock=host");
         add(a, "-chardev", "socket,id=qmp,path=" + QMP_SOCKET + ",server=on,wait=off");
         add(a, "-mon", "chardev=qmp,mode=control");
-        if (spec.console()) {
+        if (spec.console() && consoleFd >= 0) {
+            add(a, "-add-fd", "fd=" + consoleFd + ",set=1");
+            add(a, "-chardev", "file,id=console,path=/dev/fdset/1,append=on");
+        } else if (spec.console()) {
             add(a, "-chardev", "file,id=console,path=" + CONSOLE + ",append=on");
         } else {
             add(a, "-chardev", "null,id=console");

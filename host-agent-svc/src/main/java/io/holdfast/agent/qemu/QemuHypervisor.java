@@ -37,6 +37,7 @@ public final class QemuHypervisor implements Hypervisor {
     /** What QEMU prints. */
     static final String LOG = "qemu.log";
 
+    private static final int CONSOLE_FD = 9;
     private static final int FIRST_TAP_FD = 10;
     private static final int O_WRONLY_APPEND_CREATE = 1 | 02000 | 0100;
     private static final Path HUGE = Path.of("/sys/kernel/mm/hugepages/hugepages-2048kB");
@@ -340,7 +341,8 @@ public final class QemuHypervisor implements Hypervisor {
                 nics,
                 disks.stream()
                         .map(d -> new QemuCommand.Disk(d.file(), d.mode().equals("readonly")))
-                        .toList());
+                        .toList(),
+                CONSOLE_FD);
         var planned = new VmRecord(
                 VmRecord.VERSION,
                 plan.instance(),
@@ -358,7 +360,12 @@ public final class QemuHypervisor implements Hypervisor {
         long logFrom = LogTail.size(log);
         int logFd = Native.open(log, O_WRONLY_APPEND_CREATE, 0640);
         Native.Started started;
-        try {
+        try (ConsolePipe console = spec.console()
+                ? ConsolePipe.open(spec.name(), folder.resolve(QemuCommand.CONSOLE), user)
+                : null) {
+            if (console != null) {
+                inherit.add(new Native.Inherit(console.fd(), CONSOLE_FD));
+            }
             started = Native.spawn(new Native.Spawn(
                     settings.binary(),
                     command.arguments(),

@@ -41,7 +41,8 @@ class QemuCommandTest {
                                 new QemuCommand.Nic(11, "52:54:00:00:00:02", 9000)),
                         List.of(
                                 new QemuCommand.Disk("disk-data.raw", false),
-                                new QemuCommand.Disk("/images/a,b.raw", true)))
+                                new QemuCommand.Disk("/images/a,b.raw", true)),
+                        9)
                 .arguments();
     }
 
@@ -55,6 +56,8 @@ class QemuCommandTest {
 
         assertThat(after(a, "-machine")).startsWith("pc-q35-9.0,memory-backend=ram0");
         assertThat(after(a, "-object")).isEqualTo("memory-backend-ram,id=ram0,size=256M,share=off");
+        assertThat(after(a, "-add-fd")).isEqualTo("fd=9,set=1");
+        assertThat(a).contains("file,id=console,path=/dev/fdset/1,append=on");
         assertThat(after(a, "-sandbox"))
                 .isEqualTo("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
         assertThat(after(a, "-smp")).isEqualTo("cpus=2,maxcpus=2,sockets=1,cores=2,threads=1");
@@ -105,7 +108,8 @@ class QemuCommandTest {
                         false,
                         false,
                         Collections.nCopies(15, new QemuCommand.Nic(10, "52:54:00:00:00:01", 1450)),
-                        List.of()))
+                        List.of(),
+                        -1))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("14");
     }

@@ -219,6 +219,71 @@ class QemuHypervisorIT {
         return vm;
     }
 
+    /** The process that writes a VM's console to its file. */
+    private static ProcessHandle consoleProcess(VmPlan plan) {
+        Path file = plan.folder().resolve("console.log");
+        return ProcessHandle.allProcesses()
+                .filter(p -> {
+                    Path proc = Path.of("/proc/" + p.pid());
+                    try {
+                        return Files.readString(proc.resolve("comm")).equals("hf-console\n")
+                                && Files.readSymbolicLink(proc.resolve("fd/1")).equals(file);
+                    } catch (IOException e) {
+                        return false;
+                    }
+                })
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static void signal(ProcessHandle process, String signal) throws Exception {
+        assertThat(new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid())).start().waitFor())
+                .isZero();
+    }
+
+    private static void awaitWork(Vm vm, Duration most, Duration least) {
+        Duration before = cpu(vm);
+        long began = System.nanoTime();
+        await().atMost(Duration.ofSeconds(90))
+                .until(() -> cpu(vm).compareTo(before.plus(most)) > 0
+                        && System.nanoTime() - began > least.toNanos());
+    }
+
+    private static Duration cpu(Vm vm) {
+        return ProcessHandle.of(vm.pid()).orElseThrow().info().totalCpuDuration().orElseThrow();
+    }
+
+    @Test
+    void givenAConsoleWhoseFileTakesNothingWhenTheGuestSpeaksThenItRunsOnAndNothingIsMissing() throws Exception {
+        // Given
+        VmPlan plan = plan("speaking", spec(), null);
+        Vm vm = start(plan, false);
+        awaitTicks(plan, 200);
+        ProcessHandle process = consoleProcess(plan);
+        // When: its process stands, as it does while the disk is busy
+        signal(process, "STOP");
+        long began = System.nanoTime();
+        long before = ticks(plan, false);
+        awaitWork(vm, Duration.ofMillis(200), Duration.ofSeconds(4));
+        long stood = System.nanoTime() - began;
+        signal(process, "CONT");
+        awaitTicks(plan, before + 400);
+        // Then
+        Matcher m = Pattern.compile("CLOCK max_us=([0-9]+) [^\\n]*ticks=([0-9]+)\\s*\\n").matcher(console(plan));
+        for (long last = 0; m.find(); last = Long.parseLong(m.group(2))) {
+            assertThat(Long.parseLong(m.group(2))).as("no line is missing").isEqualTo(last + 100);
+            if (last > before) {
+                assertThat(Long.parseLong(m.group(1)) * 1000).isLessThan(stood / 2);
+            }
+        }
+        // When: it is gone
+        signal(process, "KILL");
+        await().until(() -> !process.isAlive());
+        awaitWork(vm, Duration.ofMillis(200), Duration.ZERO);
+        // Then
+        assertThat(vm.state().state()).isEqualTo("running");
+    }
+
     @Test
     void givenARunningGuestWhenCheckpointedAndLoadedElsewhereThenItGoesOnWhereItWas() throws Exception {
         VmSpec spec = spec();
