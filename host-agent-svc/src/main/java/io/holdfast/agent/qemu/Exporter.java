@@ -228,7 +228,8 @@ public final class Exporter {
                 .toList();
         // ordinary pages: the stream is the same, and no host needs reserved ones
         List<String> words = new ArrayList<>(
-                new QemuCommand(m.instance(), m.vm(), m.qemu().accelerator(), false, false, nics, disks, -1).arguments());
+                new QemuCommand(m.instance(), m.vm(), m.qemu().accelerator(), false, false, nics, disks, -1)
+                        .arguments());
         // the sandbox would forbid QEMU to start the programs of -incoming exec: and of -netdev bridge
         int sandbox = words.indexOf("-sandbox");
         words.subList(sandbox, sandbox + 2).clear();

@@ -360,9 +360,8 @@ public final class QemuHypervisor implements Hypervisor {
         long logFrom = LogTail.size(log);
         int logFd = Native.open(log, O_WRONLY_APPEND_CREATE, 0640);
         Native.Started started;
-        try (ConsolePipe console = spec.console()
-                ? ConsolePipe.open(spec.name(), folder.resolve(QemuCommand.CONSOLE), user)
-                : null) {
+        try (ConsolePipe console =
+                spec.console() ? ConsolePipe.open(spec.name(), folder.resolve(QemuCommand.CONSOLE), user) : null) {
             if (console != null) {
                 inherit.add(new Native.Inherit(console.fd(), CONSOLE_FD));
             }

@@ -237,7 +237,9 @@ class QemuHypervisorIT {
     }
 
     private static void signal(ProcessHandle process, String signal) throws Exception {
-        assertThat(new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid())).start().waitFor())
+        assertThat(new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid()))
+                        .start()
+                        .waitFor())
                 .isZero();
     }
 
@@ -245,12 +247,15 @@ class QemuHypervisorIT {
         Duration before = cpu(vm);
         long began = System.nanoTime();
         await().atMost(Duration.ofSeconds(90))
-                .until(() -> cpu(vm).compareTo(before.plus(most)) > 0
-                        && System.nanoTime() - began > least.toNanos());
+                .until(() -> cpu(vm).compareTo(before.plus(most)) > 0 && System.nanoTime() - began > least.toNanos());
     }
 
     private static Duration cpu(Vm vm) {
-        return ProcessHandle.of(vm.pid()).orElseThrow().info().totalCpuDuration().orElseThrow();
+        return ProcessHandle.of(vm.pid())
+                .orElseThrow()
+                .info()
+                .totalCpuDuration()
+                .orElseThrow();
     }
 
     @Test
@@ -269,7 +274,8 @@ class QemuHypervisorIT {
         signal(process, "CONT");
         awaitTicks(plan, before + 400);
         // Then
-        Matcher m = Pattern.compile("CLOCK max_us=([0-9]+) [^\\n]*ticks=([0-9]+)\\s*\\n").matcher(console(plan));
+        Matcher m = Pattern.compile("CLOCK max_us=([0-9]+) [^\\n]*ticks=([0-9]+)\\s*\\n")
+                .matcher(console(plan));
         for (long last = 0; m.find(); last = Long.parseLong(m.group(2))) {
             assertThat(Long.parseLong(m.group(2))).as("no line is missing").isEqualTo(last + 100);
             if (last > before) {
