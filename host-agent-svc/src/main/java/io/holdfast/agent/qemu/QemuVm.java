@@ -425,7 +425,7 @@ final class QemuVm implements Vm {
     CompletableFuture<String> expectMigrationEnd() {
         var end = new CompletableFuture<String>();
         migrationEnd = end;
-        if (state.equals("dead")) {
+        if (state.equals("dead") || qmpGone) {
             end.complete("gone");
         }
         return end;
