@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
 import org.jboss.logging.Logger;
 
@@ -95,13 +96,20 @@ final class QemuVm implements Vm {
     void connect(Duration limit) throws IOException {
         long deadline = System.nanoTime() + limit.toNanos();
         while (true) {
+            // An attempt that QEMU had no time to greet ends, too: that says nothing of the one that follows.
+            var inUse = new AtomicBoolean();
             try {
                 qmp = QmpClient.connect(
                         vmRecord.instance() + "." + name(),
                         folder.resolve(QemuCommand.QMP_SOCKET),
                         Duration.ofMillis(200),
                         this::event,
-                        this::qmpEnded);
+                        () -> {
+                            if (inUse.get()) {
+                                qmpEnded();
+                            }
+                        });
+                inUse.set(true); // has it ended by now, the next command says so
                 break;
             } catch (IOException e) {
                 if (processEnded(0) || System.nanoTime() > deadline) {

@@ -243,6 +243,13 @@ class QemuHypervisorIT {
                 .isZero();
     }
 
+    /** What a VM that stands has said is in its file: the process waits for more. */
+    private static void awaitConsoleWritten(VmPlan plan) {
+        Path waitsIn = Path.of("/proc/" + consoleProcess(plan).pid() + "/wchan");
+        await().atMost(Duration.ofSeconds(30))
+                .until(() -> Files.readString(waitsIn).contains("pipe_read"));
+    }
+
     private static void awaitWork(Vm vm, Duration most, Duration least) {
         Duration before = cpu(vm);
         long began = System.nanoTime();
@@ -729,6 +736,7 @@ class QemuHypervisorIT {
         try (Vm.Snapshot snapshot = vm.prepareSnapshot(image)) {
             vm.beginStop();
             long ignored = vm.awaitStopped(LIMIT);
+            awaitConsoleWritten(plan);
             atTheCut = console(plan);
             snapshot.begin();
             ignored = snapshot.awaitArmed(LIMIT);
