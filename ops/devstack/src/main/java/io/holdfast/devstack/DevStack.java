@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /**
  * A whole Holdfast on one machine: broker, S3 server, coordinator, and per host an agent and a storage service, each a
@@ -400,7 +401,8 @@ public final class DevStack implements AutoCloseable {
                         home.resolve("kafka"),
                         flags(name, "-Xmx256m", "-XX:TieredStopAtLevel=1"));
             case "s3" ->
-                S3Server.command(config.gateway(), config.s3Port(), home.resolve("s3"), flags(name, "-Xmx512m"));
+                yielding(S3Server.command(
+                        config.gateway(), config.s3Port(), home.resolve("s3"), flags(name, "-Xmx512m")));
             case "coordinator" -> {
                 Map<String, String> settings = common(config.gateway(), config.coordinatorPort());
                 // All hosts, the broker and the VMs share this machine's processors: a command may take a while to
@@ -412,10 +414,15 @@ public final class DevStack implements AutoCloseable {
                 String host = name.substring(name.indexOf('-') + 1);
                 List<String> command =
                         new ArrayList<>(List.of("nsenter", "--net=/run/netns/" + config.namespace(host)));
-                command.addAll(name.startsWith("agent-") ? agent(host) : storage(host));
+                command.addAll(name.startsWith("agent-") ? agent(host) : yielding(storage(host)));
                 yield command;
             }
         };
+    }
+
+    /** What archives has time; guests that share the processors with it have not. */
+    private static List<String> yielding(List<String> command) {
+        return Stream.concat(Stream.of("nice", "-n", "10"), command.stream()).toList();
     }
 
     private List<String> flags(String name, String... own) {
