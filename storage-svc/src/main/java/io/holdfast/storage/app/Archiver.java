@@ -33,6 +33,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentHashMap;
@@ -54,6 +55,9 @@ import org.jboss.logging.Logger;
  * <p>Memory: {@code workers + transfers} packs and a stretch per worker; the uploads' slowness holds the workers back. What grows with the
  * images, 32 bytes a chunk, is in mapped files.
  *
+ * <p>Packs that are counted on because an index names them are looked for twice: when the archive begins, and before it writes VM
+ * manifests. If one has vanished between, by whatever hand, the images are read again and what it held is uploaded.
+ *
  * <p>Each uploaded pack's table is noted in {@code STATE/uploads/<checkpoint>/}, so that a repeat after a crash or a
  * failure uploads none of them again. One archive at a time.
  */
@@ -68,6 +72,8 @@ public final class Archiver {
     private static final int INDEX_PACKS = 128;
     /** Or when they hold so many chunks: what is not indexed yet is on the heap. */
     private static final long INDEX_CHUNKS = 1 << 15;
+    /** So often an archive begins, when packs vanish under it. */
+    private static final int TRIES = 3;
     /** Files up to that size carry a digest of the whole. */
     private static final long DIGEST_UP_TO = 64L * 1024 * 1024;
 
@@ -102,6 +108,15 @@ public final class Archiver {
 
     /** What an archive gave. */
     public record Result(List<VmArchive> vms, ArchiveFigures figures) {}
+
+    /** Errors that an image that cannot be read gives. */
+    private static final Set<ErrorCode> OF_IMAGE = Set.of(ErrorCode.FILE_UNAVAILABLE, ErrorCode.IO_FAILED);
+
+    /** Bytes that an archive brought, with all of its beginnings. */
+    private static final class Moved {
+        final AtomicLong fresh = new AtomicLong();
+        final AtomicLong stored = new AtomicLong();
+    }
 
     /** A file's place in the work. */
     private record Source(String vm, String name, Path path, long bytes, boolean digested, List<Extent> extents) {}
@@ -175,14 +190,46 @@ public final class Archiver {
         }
         int chunk = repository.open().chunkBytes();
         Vault vault = repository.vault();
-        Lease lease = leases.begin(indexes);
+        Moved moved = new Moved();
+        SortedSet<ChunkId> vanished = null;
+        for (int i = 0; i < TRIES; i++) {
+            Lease lease = leases.begin(indexes);
+            try (Job job = new Job(checkpoint, chunk, vault, lease, sources(checkpoint, vms, chunk), progress, moved)) {
+                Result done = job.run(vms, start);
+                if (done != null) {
+                    return done;
+                }
+                vanished = job.vanished;
+                LOG.warnf(
+                        "event=packs-vanished checkpoint=%s count=%d first=%s",
+                        checkpoint, vanished.size(), keys.pack(vanished.first()));
+            } catch (StorageException e) {
+                throw vanished != null && OF_IMAGE.contains(e.code()) ? vanished(vanished, e) : e;
+            }
+            progress.again();
+        }
+        throw vanished(vanished, null);
+    }
+
+    /** Packs vanished while an archive counted on them, and it cannot bring what they held: because of an image, or because more vanish. */
+    private StorageException vanished(SortedSet<ChunkId> packs, StorageException image) {
+        return new StorageException(
+                ErrorCode.REPOSITORY_CORRUPT,
+                "object " + keys.pack(packs.first()) + (packs.size() == 1 ? "" : " and " + (packs.size() - 1) + " more")
+                        + ": vanished while the archive counted on it"
+                        + (image == null
+                                ? ", again and again"
+                                : "; what it held cannot be read again: " + image.getMessage()),
+                "see who deletes objects of the bucket besides Holdfast; take another checkpoint: it uploads what is missing",
+                image);
+    }
+
+    private List<Source> sources(String checkpoint, List<String> vms, int chunk) throws StorageException {
         List<Source> sources = new ArrayList<>();
         for (String vm : vms) {
             sources.addAll(sources(checkpoint, vm, chunk));
         }
-        try (Job job = new Job(checkpoint, chunk, vault, lease, sources, progress)) {
-            return job.run(vms, start);
-        }
+        return sources;
     }
 
     private List<Source> sources(String checkpoint, String vm, int chunk) throws StorageException {
@@ -271,8 +318,10 @@ public final class Archiver {
         private final Path notes;
         private final AtomicInteger next = new AtomicInteger();
         private final AtomicLong dataBytes = new AtomicLong();
-        private final AtomicLong newBytes = new AtomicLong();
-        private final AtomicLong storedBytes = new AtomicLong();
+        private final Moved moved;
+        /** Packs that it counted on and that vanished. */
+        private SortedSet<ChunkId> vanished;
+
         private final Set<ChunkId> taken = ConcurrentHashMap.newKeySet();
         private final Map<ChunkId, Table> packs = new ConcurrentHashMap<>();
         private final AtomicLong unindexed = new AtomicLong();
@@ -282,8 +331,16 @@ public final class Archiver {
         private final ExecutorService workers;
         private final String checkpoint;
 
-        Job(String checkpoint, int chunk, Vault vault, Lease lease, List<Source> sources, Progress progress)
+        Job(
+                String checkpoint,
+                int chunk,
+                Vault vault,
+                Lease lease,
+                List<Source> sources,
+                Progress progress,
+                Moved moved)
                 throws StorageException {
+            this.moved = moved;
             this.checkpoint = checkpoint;
             this.vault = vault;
             this.lease = lease;
@@ -341,6 +398,7 @@ public final class Archiver {
             };
         }
 
+        /** The result; null if packs have vanished. */
         Result run(List<String> vms, long start) throws StorageException, InterruptedException {
             try {
                 return run0(vms, start);
@@ -362,6 +420,11 @@ public final class Archiver {
             }
             check();
             publish(1);
+            SortedSet<ChunkId> gone = lease.vanished();
+            if (!gone.isEmpty()) {
+                vanished = gone;
+                return null;
+            }
             List<VmArchive> archives = new ArrayList<>();
             long logical = 0;
             for (String vm : vms) {
@@ -369,7 +432,7 @@ public final class Archiver {
                 logical += m.logicalBytes();
                 String key = keys.vm(checkpoint, vm);
                 var put = repository.put(key, m);
-                storedBytes.addAndGet(put.bytes());
+                moved.stored.addAndGet(put.bytes());
                 archives.add(new VmArchive(vm, key, put.sha256().hex()));
             }
             lease.check();
@@ -384,8 +447,8 @@ public final class Archiver {
                             settings.host(),
                             logical,
                             dataBytes.get(),
-                            newBytes.get(),
-                            storedBytes.get(),
+                            moved.fresh.get(),
+                            moved.stored.get(),
                             (System.nanoTime() - start) / 1_000_000));
         }
 
@@ -475,7 +538,7 @@ public final class Archiver {
                                     pack = builder();
                                 }
                                 pack.add(id, buffer, at, size, codec);
-                                newBytes.addAndGet(size);
+                                moved.fresh.addAndGet(size);
                                 if (pack.isFull()) {
                                     PackFormat.Builder full = pack;
                                     pack = null;
@@ -530,7 +593,7 @@ public final class Archiver {
                 Table table = pack.seal();
                 store.put(keys.pack(table.id()), pack.bytes(), 0, pack.length(), table.id());
                 Files.write(notes.resolve(table.id().hex()), IndexFormat.encode(List.of(table)));
-                storedBytes.addAndGet(pack.length());
+                moved.stored.addAndGet(pack.length());
                 packs.put(table.id(), table);
                 publish(unindexed.addAndGet(table.entries().size()) >= INDEX_CHUNKS ? 1 : INDEX_PACKS);
             } catch (StorageException
@@ -551,7 +614,7 @@ public final class Archiver {
             }
             List<Table> tables = new ArrayList<>(packs.values());
             tables.sort((x, y) -> x.id().compareTo(y.id()));
-            storedBytes.addAndGet(indexes.publish(tables));
+            moved.stored.addAndGet(indexes.publish(tables));
             for (Table t : tables) {
                 packs.remove(t.id());
                 unindexed.addAndGet(-t.entries().size());

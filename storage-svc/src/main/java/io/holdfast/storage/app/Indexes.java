@@ -4,6 +4,7 @@ import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.ChunkIndex;
 import io.holdfast.storage.domain.ChunkIndex.Place;
+import io.holdfast.storage.domain.ChunkIndex.Standing;
 import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Limits;
@@ -19,8 +20,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
@@ -49,6 +52,7 @@ public final class Indexes {
     private final Path state;
     private Scratch room;
     private ChunkIndex index;
+    private Set<ChunkId> going = Set.of();
     private final Set<ChunkId> loaded = ConcurrentHashMap.newKeySet();
 
     public Indexes(ObjectStore store, Keys keys, Repository repository, Path state) throws IOException {
@@ -121,6 +125,72 @@ public final class Indexes {
         }
     }
 
+    /**
+     * Takes in what is new, then looks which packs there are: one listing. What indexes name was stored before they were, so a pack that is
+     * missing in the listing is gone, by whatever hand; chunks of such a pack, and of those that are about to go, are found in another
+     * pack from now on, if one has them.
+     *
+     * @param going packs that are to be deleted
+     * @return the packs that are there, each with the size that the indexes say, where they say one
+     */
+    public synchronized Set<ChunkId> look(Set<ChunkId> going) throws StorageException {
+        this.going = going;
+        return look();
+    }
+
+    /** The same, with the packs that were said last to be about to go. */
+    public synchronized Set<ChunkId> look() throws StorageException {
+        refresh();
+        Map<ChunkId, Stored> there = new HashMap<>();
+        for (Stored s : store.list(keys.packs())) {
+            ChunkId id = ChunkId.parse(s.key().substring(keys.packs().length()));
+            if (id != null) {
+                there.put(id, s);
+            }
+        }
+        List<ChunkId> gone = new ArrayList<>();
+        boolean worse;
+        lock.writeLock().lock();
+        try {
+            worse = index.judge((pack, bytes) -> {
+                Stored s = there.get(pack);
+                if (s == null || s.bytes() != bytes) {
+                    gone.add(pack);
+                    return Standing.GONE;
+                }
+                return going.contains(pack) ? Standing.GOING : Standing.WELL;
+            });
+        } finally {
+            lock.writeLock().unlock();
+        }
+        if (worse) {
+            for (ChunkId id : List.copyOf(loaded)) {
+                try {
+                    tables(id, index::again);
+                } catch (StorageException e) {
+                    if (!e.isMissing()) { // else replaced meanwhile, and its copy here is gone
+                        throw e;
+                    }
+                }
+            }
+        }
+        if (!gone.isEmpty()) {
+            LOG.warnf("event=packs-gone count=%d first=%s", gone.size(), keys.pack(gone.get(0)));
+            gone.forEach(there::remove);
+        }
+        return new HashSet<>(there.keySet());
+    }
+
+    /** Size of a pack in bytes as its index says it; -1 if no index names it. */
+    long packBytes(ChunkId pack) {
+        lock.readLock().lock();
+        try {
+            return index.packBytes(pack);
+        } finally {
+            lock.readLock().unlock();
+        }
+    }
+
     /** What another thread did for the repository. */
     static void get(Future<Void> f) throws StorageException {
         try {
@@ -136,15 +206,21 @@ public final class Indexes {
         }
     }
 
-    /** Takes an index in, from its copy here or from the bucket. */
+    /** Takes an index in. */
     private void load(ChunkId id) throws StorageException {
+        tables(id, index::add);
+        loaded.add(id);
+    }
+
+    /** Reads an index, from its copy here or from the bucket. */
+    private void tables(ChunkId id, IndexFormat.EachTable each) throws StorageException {
         String key = keys.index(id);
         Path file = cache.resolve(id.hex());
         try {
             if (Files.exists(file)) {
                 ByteBuffer data = contents(file);
                 if (ChunkId.of(data).equals(id)) {
-                    add(id, key, data);
+                    tables(key, data, each);
                     return;
                 }
                 Files.delete(file);
@@ -156,7 +232,7 @@ public final class Indexes {
         if (!ChunkId.of(data).equals(id)) {
             throw StorageException.corrupt(key, "its digest is not its name");
         }
-        add(id, key, data);
+        tables(key, data, each);
         keep(file, data);
     }
 
@@ -173,13 +249,12 @@ public final class Indexes {
         }
     }
 
-    private void add(ChunkId id, String key, ByteBuffer stored) throws StorageException {
+    private void tables(String key, ByteBuffer stored, IndexFormat.EachTable each) throws StorageException {
         ByteBuffer data = repository.unsealed(key, stored);
         boolean sealed = repository.vault().sealed();
         lock.writeLock().lock();
         try {
-            IndexFormat.each(key, data, sealed, index::add);
-            loaded.add(id);
+            IndexFormat.each(key, data, sealed, each);
         } finally {
             lock.writeLock().unlock();
         }

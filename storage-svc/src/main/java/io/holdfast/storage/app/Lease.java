@@ -3,9 +3,16 @@ package io.holdfast.storage.app;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.ChunkIndex.Place;
+import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.StorageException;
 import java.time.Duration;
+import java.util.OptionalLong;
 import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
 
 /**
@@ -15,14 +22,31 @@ import java.util.function.LongSupplier;
  * docs/formats.md. Thread-safe.
  */
 public final class Lease {
+    /** Keys of one answer to a listing. */
+    private static final int PAGE = 1000;
+
+    private final ObjectStore store;
+    private final Keys keys;
     private final Indexes indexes;
     private final Set<ChunkId> marked;
     private final Set<ChunkId> present;
     private final Duration half;
     private final long start;
     private final LongSupplier nanos;
+    /** Packs that were counted on. */
+    private final Set<ChunkId> used = ConcurrentHashMap.newKeySet();
 
-    Lease(Indexes indexes, Set<ChunkId> marked, Set<ChunkId> present, Duration half, long start, LongSupplier nanos) {
+    Lease(
+            ObjectStore store,
+            Keys keys,
+            Indexes indexes,
+            Set<ChunkId> marked,
+            Set<ChunkId> present,
+            Duration half,
+            long start,
+            LongSupplier nanos) {
+        this.store = store;
+        this.keys = keys;
         this.indexes = indexes;
         this.marked = marked;
         this.present = present;
@@ -31,15 +55,43 @@ public final class Lease {
         this.nanos = nanos;
     }
 
-    /** Whether the repository has that chunk where it will stay: then it need not be stored again. */
+    /** Whether the repository has that chunk where it will stay: then it need not be stored again, and its pack is counted on. */
     public boolean has(ChunkId chunk) {
         Place p = indexes.find(chunk);
-        return p != null && hasPack(p.pack());
+        if (p == null || !hasPack(p.pack())) {
+            return false;
+        }
+        used.add(p.pack());
+        return true;
     }
 
     /** Whether that pack is there and will stay. */
     public boolean hasPack(ChunkId pack) {
         return present.contains(pack) && !marked.contains(pack);
+    }
+
+    /**
+     * Packs that were counted on and are not there any more, or not in their size. No prune does that; a hand on the bucket may, or a fault
+     * of its server. Costs one listing of the packs, or less.
+     */
+    public SortedSet<ChunkId> vanished() throws StorageException {
+        SortedSet<ChunkId> gone = new TreeSet<>();
+        if (used.size() <= 1 + present.size() / PAGE) {
+            for (ChunkId p : used) {
+                if (!store.size(keys.pack(p)).equals(OptionalLong.of(indexes.packBytes(p)))) {
+                    gone.add(p);
+                }
+            }
+            return gone;
+        }
+        gone.addAll(used);
+        for (Stored s : store.list(keys.packs())) {
+            ChunkId id = ChunkId.parse(s.key().substring(keys.packs().length()));
+            if (id != null && gone.contains(id) && indexes.packBytes(id) == s.bytes()) {
+                gone.remove(id);
+            }
+        }
+        return gone;
     }
 
     /**

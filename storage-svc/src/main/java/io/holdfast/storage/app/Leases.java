@@ -71,27 +71,24 @@ public final class Leases {
     }
 
     /**
-     * Begins. The order counts: the time, then marks, then sweeps, then packs. A pack that loses its mark while a prune is about to
-     * delete it is seen by one of the two (see {@code Pruner}); one that was deleted is not there.
+     * Begins. The order counts: the time, then marks, then sweeps, then indexes, then packs. A pack that loses its mark while a prune is
+     * about to delete it is seen by one of the two (see {@code Pruner}); one that was deleted is not there.
      */
     public Lease begin(Indexes indexes) throws StorageException {
         long start = nanos.getAsLong();
-        Set<ChunkId> marked = new HashSet<>();
-        for (Found f : marks()) {
-            f.mark().packs().forEach(p -> marked.add(ChunkId.parse(p)));
+        Set<ChunkId> going = going(marks());
+        going.addAll(going(sweeps()));
+        Set<ChunkId> present = indexes.look(going);
+        return new Lease(
+                store, keys, indexes, going, present, repository.grace().dividedBy(2), start, nanos);
+    }
+
+    private static Set<ChunkId> going(List<Found> found) {
+        Set<ChunkId> packs = new HashSet<>();
+        for (Found f : found) {
+            f.mark().packs().forEach(p -> packs.add(ChunkId.parse(p)));
         }
-        for (Found f : sweeps()) {
-            f.mark().packs().forEach(p -> marked.add(ChunkId.parse(p)));
-        }
-        Set<ChunkId> present = new HashSet<>();
-        for (Stored s : store.list(keys.packs())) {
-            ChunkId id = ChunkId.parse(s.key().substring(keys.packs().length()));
-            if (id != null) {
-                present.add(id);
-            }
-        }
-        indexes.refresh();
-        return new Lease(indexes, marked, present, repository.grace().dividedBy(2), start, nanos);
+        return packs;
     }
 
     /**

@@ -18,6 +18,11 @@ public final class Progress {
         done.addAndGet(bytes);
     }
 
+    /** Nothing of it is done any more: it begins anew. */
+    void again() {
+        done.set(0);
+    }
+
     /** From now on steps are counted. */
     public void steps() {
         unit = "steps";

@@ -292,6 +292,8 @@ public final class Puller {
         private final Deque<Fetch> plan = new ArrayDeque<>();
         private final AtomicLong unsynced = new AtomicLong();
         private final AtomicBoolean syncing = new AtomicBoolean();
+        private final Object looking = new Object();
+        private boolean looked;
         private volatile boolean stop;
 
         Job(VmManifest m, Path folder, List<FileChannel> files, Progress progress) throws StorageException {
@@ -331,12 +333,11 @@ public final class Puller {
                 if (!first || e.code() != ErrorCode.REPOSITORY_CORRUPT) {
                     throw e;
                 }
-                // a pack that is gone may have been collected after its chunks were moved; a broken answer may have
-                // been broken on its way: both are looked at once more
+                // a pack that is gone may have been collected after its chunks were moved, and one that is not whole
+                // may
+                // not be the only one that has them; a broken answer may have been broken on its way
                 LOG.warnf("event=read-again pack=%s reason=\"%s\"", f.pack(), e.getMessage());
-                if (e.isMissing()) {
-                    indexes.refresh();
-                }
+                look();
                 List<Target> again = new ArrayList<>();
                 for (Target t : f.targets().subList(s.done, f.targets().size())) {
                     Place p = indexes.find(t.id());
@@ -344,6 +345,18 @@ public final class Puller {
                 }
                 for (Fetch g : FetchPlan.of(again, GAP, READ)) {
                     fetch(g, b, false);
+                }
+            }
+        }
+
+        /** Has the indexes look which packs there are: once, and after that only what is new in them. */
+        private void look() throws StorageException {
+            synchronized (looking) {
+                if (looked) {
+                    indexes.refresh();
+                } else {
+                    indexes.look();
+                    looked = true;
                 }
             }
         }

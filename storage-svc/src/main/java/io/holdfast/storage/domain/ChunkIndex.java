@@ -4,14 +4,16 @@ import io.holdfast.storage.domain.PackFormat.Entry;
 import io.holdfast.storage.domain.PackFormat.Table;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
  * Where every known chunk is: an open hash table of 48 bytes a slot, for a repository of many millions of chunks. The
- * first place told of a chunk stays. Small ones are on the heap; beyond that the table is in room that somebody else gives, such as
- * files that are mapped, so that the heap does not grow with the repository. Not thread-safe.
+ * first place told of a chunk stays, unless a later one is in a pack that stands better ({@link Standing}). Small ones are on the heap;
+ * beyond that the table is in room that somebody else gives, such as files that are mapped, so that the heap does not grow with the
+ * repository. Not thread-safe.
  *
  * <pre>
  * slot   chunk id 32 bytes | pack number u32 | offset u32 | stored length u32 | encoding + 1 u8, plain length u24; all zero: free
@@ -20,6 +22,21 @@ import java.util.Map;
 public final class ChunkIndex {
     /** Where a chunk is. */
     public record Place(ChunkId pack, int offset, int storedBytes, int plainBytes, int encoding) {}
+
+    /** What is known of a pack, the best first. A pack that nothing was said of stands well. */
+    public enum Standing {
+        /** It is there. */
+        WELL,
+        /** It is there and is to be deleted: who can finds its chunks elsewhere. */
+        GOING,
+        /** Its object is gone, or has not the size that it must have. */
+        GONE
+    }
+
+    /** Says how a pack stands. */
+    public interface Judge {
+        Standing of(ChunkId pack, long bytes);
+    }
 
     /** Bytes of a slot. */
     static final int SLOT = 48;
@@ -34,6 +51,10 @@ public final class ChunkIndex {
     private final Room room;
     private final List<ChunkId> packs = new ArrayList<>();
     private final Map<ChunkId, Integer> packNumbers = new HashMap<>();
+    /** Of each pack by its number the size, and the standing. */
+    private int[] bytes = new int[64];
+
+    private Standing[] standing = new Standing[64];
     private ByteBuffer[] pieces;
     private long mask;
     private long size;
@@ -66,13 +87,55 @@ public final class ChunkIndex {
             return;
         }
         int pack = packs.size();
+        if (pack == bytes.length) {
+            bytes = Arrays.copyOf(bytes, 2 * pack);
+            standing = Arrays.copyOf(standing, 2 * pack);
+        }
         packs.add(table.id());
+        bytes[pack] = (int) table.objectBytes();
+        standing[pack] = Standing.WELL;
+        put(table, pack);
+        packNumbers.put(table.id(), pack); // known only once all of it is: else it is added again
+    }
+
+    private void put(Table table, int pack) throws StorageException {
         int offset = PackFormat.HEADER;
         for (Entry e : table.entries()) {
             put(e, pack, offset);
             offset += e.storedBytes();
         }
-        packNumbers.put(table.id(), pack); // known only once all of it is: else it is added again
+    }
+
+    /**
+     * Has it said how each pack stands.
+     *
+     * @return whether one stands worse than before: then every table is to be told {@link #again}, because its chunks may be elsewhere too
+     */
+    public boolean judge(Judge judge) {
+        boolean worse = false;
+        for (var e : packNumbers.entrySet()) {
+            int pack = e.getValue();
+            Standing now = judge.of(e.getKey(), bytes[pack]);
+            worse |= now.compareTo(standing[pack]) > 0;
+            standing[pack] = now;
+        }
+        return worse;
+    }
+
+    /** Tells a table again: its pack takes the chunks whose pack stands worse. */
+    public void again(Table table) throws StorageException {
+        Integer pack = packNumbers.get(table.id());
+        if (pack == null) {
+            add(table);
+        } else if (standing[pack] != Standing.GONE) {
+            put(table, pack);
+        }
+    }
+
+    /** Size of a pack in bytes as its table says it; -1 if the pack is not known. */
+    public long packBytes(ChunkId pack) {
+        Integer number = packNumbers.get(pack);
+        return number == null ? -1 : bytes[number];
     }
 
     private static ByteBuffer piece(ByteBuffer[] in, long slot) {
@@ -112,7 +175,8 @@ public final class ChunkIndex {
         long i = slot(e.id());
         ByteBuffer p = piece(pieces, i);
         int k = at(i);
-        if (p.getInt(k + LAST) != 0) {
+        boolean free = p.getInt(k + LAST) == 0;
+        if (!free && standing[pack].compareTo(standing[p.getInt(k + PLACE)]) >= 0) {
             return;
         }
         p.putLong(k, e.id().a());
@@ -123,7 +187,7 @@ public final class ChunkIndex {
         p.putInt(k + PLACE + 4, offset);
         p.putInt(k + PLACE + 8, e.storedBytes());
         p.putInt(k + LAST, ((e.encoding() + 1) << 24) | e.plainBytes());
-        size++;
+        size += free ? 1 : 0;
     }
 
     private void grow() throws StorageException {

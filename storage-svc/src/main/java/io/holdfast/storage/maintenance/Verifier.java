@@ -26,7 +26,7 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Looks whether checkpoints can be restored: manifests and indexes are read, every pack that is needed is looked for with its
- * size, and a part of them is read whole, chunk by chunk. Names the checkpoints that suffer.
+ * size, and a part of them is read whole, chunk by chunk. A pack that is gone does no harm where others have its chunks. Names the checkpoints that suffer.
  *
  * <p>Memory: some 250 bytes per pack, and a pack per thread. Sets of chunks are in mapped files.
  */
@@ -48,9 +48,13 @@ final class Verifier {
     private final class Job {
         final Damages damages = new Damages();
         final LongSet wanted = survey.chunkSet();
+        /** Chunks that a pack has which is there, with its size. */
         final LongSet found = survey.chunkSet();
         /** Checkpoints whose manifests could be read, with the VMs of which. */
         final SortedMap<String, List<VmArchive>> readable = new TreeMap<>();
+
+        /** Packs that an index names and that are gone, or have another size. No harm if others have their chunks. */
+        final Map<ChunkId, Pack> gone = new TreeMap<>();
 
         /** What is wrong with which pack. */
         final Map<ChunkId, String[]> bad = new ConcurrentHashMap<>();
@@ -65,7 +69,8 @@ final class Verifier {
         manifests(job, checkpoints, only != null);
         SortedMap<ChunkId, Stored> packs = survey.packs();
         SortedMap<ChunkId, Pack> needed = indexes(job, packs);
-        List<Pack> sample = sample(needed, packs, samplePercent, seed);
+        List<Pack> sample = sample(needed, samplePercent, seed);
+        int lookedFor = needed.size() + job.bad.size();
         long total = sample.stream().mapToLong(Pack::bytes).sum();
         progress.total(total);
         reader.readAll(
@@ -80,7 +85,7 @@ final class Verifier {
                 checkpoints.size(),
                 job.vms,
                 job.wanted.size(),
-                needed.size(),
+                lookedFor,
                 sample.size(),
                 total,
                 job.damages.count() == 0,
@@ -119,21 +124,27 @@ final class Verifier {
         }
     }
 
-    /** The packs that are needed, from the indexes; those that are gone or have another size are noted as bad. */
+    /** The packs that are needed and there, from the indexes; those that are gone or have another size, and matter, are noted as bad. */
     private SortedMap<ChunkId, Pack> indexes(Job job, SortedMap<ChunkId, Stored> packs) throws StorageException {
         var needed = new TreeMap<ChunkId, Pack>();
+        job.gone.clear();
         for (var index : survey.indexes().entrySet()) {
             try {
                 survey.index(index.getKey(), t -> {
+                    Stored s = packs.get(t.id());
+                    boolean there = s != null && s.bytes() == t.objectBytes();
                     boolean some = false;
                     for (Entry e : t.entries()) {
                         if (job.wanted.contains(e.id())) {
                             some = true;
+                            if (!there) {
+                                break;
+                            }
                             job.found.add(e.id());
                         }
                     }
                     if (some) {
-                        needed.put(t.id(), Pack.of(t));
+                        (there ? needed : job.gone).put(t.id(), Pack.of(t));
                     }
                 });
             } catch (StorageException e) {
@@ -147,29 +158,40 @@ final class Verifier {
                         List.of());
             }
         }
-        for (Pack p : needed.values()) {
-            Stored s = packs.get(p.id());
-            if (s == null) {
-                job.bad.put(p.id(), new String[] {"missing", "object " + keys.pack(p.id()) + ": is missing"});
-            } else if (s.bytes() != p.bytes()) {
-                job.bad.put(p.id(), new String[] {
-                    s.bytes() < p.bytes() ? "truncated" : "corrupt",
-                    "object " + s.key() + ": has " + s.bytes() + " bytes, the index says " + p.bytes()
-                });
+        if (!job.gone.isEmpty() && job.found.size() < job.wanted.size()) {
+            for (ChunkId index : survey.indexes().keySet()) {
+                try {
+                    survey.index(index, t -> {
+                        Pack p = job.gone.get(t.id());
+                        if (p != null && t.entries().stream().anyMatch(e -> lost(job, e.id()))) {
+                            bad(job, p, packs.get(t.id()));
+                        }
+                    });
+                } catch (StorageException e) {
+                    Damages.kind(e); // broken, as was told already, or replaced meanwhile
+                }
             }
         }
         return needed;
     }
 
-    private static List<Pack> sample(
-            SortedMap<ChunkId, Pack> needed, Map<ChunkId, Stored> packs, int percent, long seed) {
-        var list = new ArrayList<Pack>();
-        for (Pack p : needed.values()) {
-            Stored s = packs.get(p.id());
-            if (s != null && s.bytes() == p.bytes()) {
-                list.add(p);
-            }
-        }
+    private static boolean lost(Job job, ChunkId chunk) {
+        return job.wanted.contains(chunk) && !job.found.contains(chunk);
+    }
+
+    private void bad(Job job, Pack p, Stored s) {
+        job.bad.put(
+                p.id(),
+                s == null
+                        ? new String[] {"missing", "object " + keys.pack(p.id()) + ": is missing"}
+                        : new String[] {
+                            s.bytes() < p.bytes() ? "truncated" : "corrupt",
+                            "object " + s.key() + ": has " + s.bytes() + " bytes, the index says " + p.bytes()
+                        });
+    }
+
+    private static List<Pack> sample(SortedMap<ChunkId, Pack> needed, int percent, long seed) {
+        var list = new ArrayList<>(needed.values());
         Collections.shuffle(list, new Random(seed));
         int n = (int) Math.ceil(list.size() * (percent / 100.0));
         return List.copyOf(list.subList(0, Math.min(n, list.size())));
@@ -187,8 +209,11 @@ final class Verifier {
                 survey.index(index, t -> {
                     if (job.bad.containsKey(t.id())) {
                         LongSet set = named.getOrDefault(t.id(), others);
+                        boolean gone = job.gone.containsKey(t.id());
                         for (Entry e : t.entries()) {
-                            set.add(e.id());
+                            if (!gone || lost(job, e.id())) { // a restore finds it where it is there
+                                set.add(e.id());
+                            }
                         }
                     }
                 });
@@ -222,16 +247,20 @@ final class Verifier {
                 }
                 long[] unindexed = new long[1];
                 Survey.chunks(vm, (id, bytes) -> {
-                    if (!job.found.contains(id)) {
-                        unindexed[0]++;
-                    }
-                    badChunks.forEach((pack, set) -> {
-                        if (set.contains(id)) {
-                            suffer.computeIfAbsent(pack, p -> new TreeSet<>()).add(cp.getKey());
+                    boolean indexed = job.found.contains(id);
+                    for (var b : badChunks.entrySet()) {
+                        if (b.getValue().contains(id)) {
+                            suffer.computeIfAbsent(b.getKey(), p -> new TreeSet<>())
+                                    .add(cp.getKey());
+                            indexed = true;
                         }
-                    });
+                    }
                     if (others.contains(id)) {
                         sufferOthers.add(cp.getKey());
+                        indexed = true;
+                    }
+                    if (!indexed) {
+                        unindexed[0]++;
                     }
                 });
                 if (unindexed[0] > 0) {

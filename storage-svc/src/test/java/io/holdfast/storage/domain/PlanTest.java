@@ -68,6 +68,34 @@ class PlanTest {
         assertThat(index.find(id(random))).isNull();
     }
 
+    @Test
+    void chunksOfAPackThatGoesAreFoundInOneThatStays_andThoseOfNoOtherWhereTheyWere() throws StorageException {
+        Random random = new Random(2);
+        List<Table> tables = tables(random, 3, 20);
+        Table old = tables.get(0);
+        Table copy = new Table(tables.get(1).id(), old.entries().subList(5, 15).reversed());
+        Table gone = new Table(tables.get(2).id(), old.entries().subList(0, 10));
+        ChunkIndex index = new ChunkIndex();
+        add(index, List.of(old, copy, gone));
+        ChunkIndex.Judge judge = (pack, bytes) -> pack.equals(gone.id())
+                ? ChunkIndex.Standing.GONE
+                : pack.equals(old.id()) ? ChunkIndex.Standing.GOING : ChunkIndex.Standing.WELL;
+
+        assertThat(index.judge(judge)).isTrue();
+        for (Table t : List.of(gone, old, copy)) {
+            index.again(t);
+        }
+
+        assertThat(index.judge(judge)).as("worse than before").isFalse();
+        assertThat(index.size()).isEqualTo(20);
+        assertThat(index.packBytes(copy.id())).isEqualTo(copy.objectBytes());
+        for (int i = 0; i < 20; i++) {
+            Entry e = old.entries().get(i);
+            assertThat(index.find(e.id()).pack()).isEqualTo(i >= 5 && i < 15 ? copy.id() : old.id());
+        }
+        assertThat(index.find(old.entries().get(14).id()).offset()).isEqualTo(PackFormat.HEADER);
+    }
+
     @ParameterizedTest
     @MethodSource(Seeds.ALL)
     void everyTargetIsReadOnceAndNoReadIsTooLong(long seed) throws StorageException {

@@ -250,6 +250,46 @@ class KeeperIT extends BucketTest {
     }
 
     @Test
+    void packsThatAreGoneAreNotCountedOn_whatTheyHeldIsUploadedAnew_whichMendsTheOlderCheckpointToo() throws Exception {
+        two();
+        String gone = packOf(CP1);
+        store.delete(gone);
+        assertThat(verify(null, 100).damagedCheckpoints()).containsExactly(CP1);
+
+        // with no rebuild between, by the host that knows the index and by one that does not
+        checkpoint("cp-3", 1, Instant.parse("2026-01-03T00:00:00Z"));
+
+        VerifyResult mended = verify(null, 100);
+        assertThat(mended.damages()).isEmpty();
+        assertThat(mended.sound()).isTrue();
+        TestHost other = host("h2");
+        other.pull("cp-3", "a");
+        TestImage.assertSame(host.image("cp-3", "a"), other.image("cp-3", "a"));
+        other.pull(CP1, "a");
+        TestImage.assertSame(host.image(CP1, "a"), other.image(CP1, "a"));
+        // and it is known now: nothing is uploaded once more
+        TestImage.write(host.image("cp-4", "a"), 12L << 20, 1);
+        assertThat(TestHost.archive(host, "cp-4", "a").figures().newBytes()).isZero();
+        TestImage.write(other.image("cp-5", "a"), 12L << 20, 1);
+        assertThat(TestHost.archive(other, "cp-5", "a").figures().newBytes()).isZero();
+    }
+
+    @Test
+    void aPackThatLostItsEndIsNotCountedOnEither() throws Exception {
+        two();
+        String cut = packOf(CP1);
+        byte[] good = store.get(cut, 1 << 26);
+        store.put(cut, good, 0, good.length - 7);
+
+        checkpoint("cp-3", 1, Instant.parse("2026-01-03T00:00:00Z"));
+
+        assertThat(verify(null, 100).sound()).isTrue();
+        TestHost other = host("h2");
+        other.pull("cp-3", "a");
+        TestImage.assertSame(host.image("cp-3", "a"), other.image("cp-3", "a"));
+    }
+
+    @Test
     void statsCountSharedDataOnce() throws Exception {
         checkpoint(CP1, 1, Instant.EPOCH);
         checkpoint(CP2, 1, Instant.EPOCH.plusSeconds(1));

@@ -301,6 +301,105 @@ class RobustnessIT extends BucketTest {
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
     }
 
+    private static boolean listsPacks(Seen s) {
+        return s.method().equals("GET")
+                && s.path().contains("prefix=")
+                && s.path().contains("packs%2F");
+    }
+
+    /** A host with a checkpoint, and images of a second that has all of it and something of its own. */
+    private TestHost half() throws Exception {
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 12 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        TestImage.write(one.image(CP2, "a"), 12 << 20, 1);
+        TestImage.write(one.image(CP2, "b"), 4 << 20, 2);
+        return one;
+    }
+
+    @Test
+    void packsThatVanishDuringAnArchiveAreUploadedAnew_beforeAnyManifestIsWritten() throws Exception {
+        // Given: when the archive stores its first pack, all that it found there before are gone
+        TestHost one = half();
+        List<String> before = keys(KEYS.packs());
+        AtomicInteger puts = new AtomicInteger();
+        proxy.inject(Fault.DENIED, 1, s -> {
+            if (put("/packs/").test(s) && puts.incrementAndGet() == 1) {
+                before.forEach(k -> delete(object(k)));
+            }
+            return false;
+        });
+
+        // When
+        Archiver.Result r = archive(one, CP2, "a", "b");
+        commit(one, CP2, r);
+
+        // Then
+        assertThat(puts.get()).isGreaterThan(before.size());
+        assertThat(keys(KEYS.packs())).doesNotContainAnyElementsOf(before);
+        TestHost two = host("h2");
+        two.pull(CP2, "a", "b");
+        TestImage.assertSame(one.image(CP2, "a"), two.image(CP2, "a"));
+        TestImage.assertSame(one.image(CP2, "b"), two.image(CP2, "b"));
+        two.pull(CP, "a");
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void packsThatVanishTogetherWithTheImageFailTheArchiveNamingAPackAndTheRemedy() throws Exception {
+        // Given
+        TestHost one = half();
+        List<String> before = keys(KEYS.packs());
+        AtomicInteger puts = new AtomicInteger();
+        proxy.inject(Fault.DENIED, 1, s -> {
+            if (put("/packs/").test(s) && puts.incrementAndGet() == 1) {
+                before.forEach(k -> delete(object(k)));
+            }
+            if (put("/index/").test(s)) {
+                delete(one.image(CP2, "a"));
+            }
+            return false;
+        });
+
+        // When
+        StorageException e = failure(() -> archive(one, CP2, "a", "b"));
+
+        // Then
+        assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        assertThat(e).hasMessageContaining("object " + before.get(0)).hasMessageContaining("vanished");
+        assertThat(e).hasMessageContaining("image folder");
+        assertThat(e.remedy()).contains("take another checkpoint");
+        assertThat(exists(KEYS.vm(CP2, "a"))).isFalse();
+        assertThat(exists(KEYS.vm(CP2, "b"))).isFalse();
+    }
+
+    private static void delete(Path path) {
+        try {
+            io.holdfast.storage.app.Folders.delete(path);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Test
+    void lookingForPacksCostsAnArchiveOneListingAtItsBeginAndOneAtItsEnd() throws Exception {
+        // Given: a repository that has all of the image, far away
+        TestHost one = half();
+        proxy.latency(Duration.ofMillis(100));
+        proxy.forget();
+        long start = System.nanoTime();
+
+        // When
+        Archiver.Result r = archive(one, CP2, "a");
+        Duration took = Duration.ofNanos(System.nanoTime() - start);
+
+        // Then
+        assertThat(r.figures().newBytes()).isZero();
+        assertThat(proxy.seen().stream().filter(RobustnessIT::listsPacks)).hasSize(2);
+        assertThat(proxy.seen()).as("requests").hasSizeLessThan(10);
+        assertThat(took).isLessThan(Duration.ofSeconds(5));
+    }
+
     /** Moves the files of a folder into another. */
     private static void move(Path from, Path to) throws IOException {
         Files.createDirectories(to);

@@ -307,6 +307,9 @@ class ConcurrentMaintenanceTest {
             for (int n = random.nextInt(8); n > 0; n--) {
                 gate(); // other hosts are slower
             }
+            if (broken == Broken.COMMIT_NOT_CHECKED) {
+                late(100, () -> {}); // the same
+            }
             CheckpointManifest m = new CheckpointManifest(
                     1,
                     checkpoint,
