@@ -28,7 +28,8 @@ import java.util.stream.Collectors;
  * migration stream, disk and boot files, frames in flight as pcapng, and a script that starts it; beside them a script that makes
  * the segments as bridges and starts all VMs.
  *
- * <p>{@code java ... Exporter IMAGES/CHECKPOINT TARGET}. IMAGES/CHECKPOINT holds an image folder per VM, as a pull leaves them.
+ * <p>{@code java ... Exporter IMAGES/CHECKPOINT TARGET [NAME]}. IMAGES/CHECKPOINT holds an image folder per VM, as a pull leaves them; NAME is
+ * what TARGET will be called when it is whole, for what is said.
  * Exit status 0 done, 1 failed, 2 wrong use.
  */
 public final class Exporter {
@@ -100,12 +101,13 @@ public final class Exporter {
     }
 
     public static void main(String[] args) {
-        if (args.length != 2) {
-            System.err.println("usage: Exporter IMAGES/CHECKPOINT TARGET");
+        if (args.length < 2 || args.length > 3) {
+            System.err.println("usage: Exporter IMAGES/CHECKPOINT TARGET [NAME]");
             System.exit(2);
         }
         try {
-            new Exporter(System.out).export(Path.of(args[0]).toRealPath(), Path.of(args[1]));
+            new Exporter(System.out)
+                    .export(Path.of(args[0]).toRealPath(), Path.of(args[1]), Path.of(args[args.length - 1]));
         } catch (IOException | AgentException e) {
             System.err.println("export: " + e.getMessage());
             System.exit(1);
@@ -114,6 +116,10 @@ public final class Exporter {
 
     /** Exports all VMs of a checkpoint. The target must be empty or missing. */
     public void export(Path images, Path target) throws IOException, AgentException {
+        export(images, target, target);
+    }
+
+    private void export(Path images, Path target, Path called) throws IOException, AgentException {
         Files.createDirectories(target);
         try (var there = Files.list(target)) {
             if (there.anyMatch(p -> !p.getFileName().toString().startsWith("."))) {
@@ -132,15 +138,15 @@ public final class Exporter {
         List<MachineFile> machines = new ArrayList<>();
         int nics = 0;
         for (Path f : folders) {
-            MachineFile m = vm(f, images.getFileName().toString(), target, nics);
+            MachineFile m = vm(f, images.getFileName().toString(), target, called, nics);
             machines.add(m);
             nics += m.nics().size();
         }
         script(target.resolve("run-all.sh"), all(machines));
-        out.println("start all of them: " + target.resolve("run-all.sh"));
+        out.println("start all of them: " + called.resolve("run-all.sh"));
     }
 
-    private MachineFile vm(Path folder, String checkpoint, Path target, int firstNic)
+    private MachineFile vm(Path folder, String checkpoint, Path target, Path called, int firstNic)
             throws IOException, AgentException {
         String name = folder.getFileName().toString();
         ImageFolder image = ImageFolder.open(folder, checkpoint, name);
@@ -165,7 +171,7 @@ public final class Exporter {
         out.printf(
                 "%s: %s of %d MiB%s%n",
                 name,
-                to.resolve(STREAM),
+                called.resolve(name).resolve(STREAM),
                 bytes >> 20,
                 patched == 0 ? "; it waits for \"cont\" after it is loaded" : "");
         return m;

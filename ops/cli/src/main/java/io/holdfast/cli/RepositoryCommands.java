@@ -64,7 +64,8 @@ final class RepositoryCommands {
         @Option(
                 names = "--sample",
                 paramLabel = "N%",
-                description = "Read only that part of the packs whole; of the others look only whether they are there.")
+                description =
+                        "Read only that part of the packs whole; of the others look only whether they are there. 0 reads none.")
         private String sample;
 
         @Override
@@ -75,6 +76,17 @@ final class RepositoryCommands {
         @Override
         int exitCode(OperationView end) {
             return result(end, VerifyResult.class).sound() ? 0 : ApiException.Kind.FAILED.exitCode();
+        }
+
+        /** Says no more than what was looked at. */
+        private static String sound(VerifyResult r) {
+            String what = r.checkpoint() == null ? "the repository" : "checkpoint " + r.checkpoint();
+            return r.packsRead() == r.packs()
+                    ? what + " is sound"
+                    : r.packsRead() == 0
+                            ? "every pack is there, but NONE WAS READ: whether they hold what they must is not known"
+                            : what + " is sound as far as it was read: of the other " + (r.packs() - r.packsRead())
+                                    + " packs only that they are there";
         }
 
         private Integer percent() {
@@ -95,7 +107,7 @@ final class RepositoryCommands {
                     "%d checkpoints, %d VMs, %d chunks; %d packs looked for, %d of them read (%s)%n",
                     r.checkpoints(), r.vms(), r.chunks(), r.packs(), r.packsRead(), Text.bytes(r.bytesRead()));
             if (r.sound()) {
-                out.println("the repository is sound");
+                out.println(sound(r));
                 return;
             }
             damages(r.damages(), r.damagesInAll(), out);

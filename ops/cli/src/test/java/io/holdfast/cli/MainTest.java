@@ -444,7 +444,39 @@ class MainTest {
         assertThat(run("verify", "--sample", "10%")).isZero();
 
         assertThat(received.get("POST /api/v1/requests/verify")).isEqualTo("{\"samplePercent\":10}");
-        assertThat(out()).contains("6 packs looked for, 1 of them read").contains("sound");
+        assertThat(out())
+                .contains("6 packs looked for, 1 of them read")
+                .contains("sound as far as it was read")
+                .contains("the other 5 packs");
+    }
+
+    @Test
+    void verifyThatReadNoPack_callsNothingSound() throws Exception {
+        completes(
+                OperationKind.verify,
+                new PublicEvent.VerifyCompleted(
+                        OPERATION,
+                        new Maintenance.VerifyResult(null, 0, 2, 4, 5, 6, 0, 0, true, List.of(), 0, List.of()),
+                        5));
+
+        assertThat(run("verify", "--sample", "0")).isZero();
+
+        assertThat(received.get("POST /api/v1/requests/verify")).isEqualTo("{\"samplePercent\":0}");
+        assertThat(out()).contains("NONE WAS READ").doesNotContain("sound");
+    }
+
+    @Test
+    void verifyThatReadAll_saysSoundAndNoMore() throws Exception {
+        completes(
+                OperationKind.verify,
+                new PublicEvent.VerifyCompleted(
+                        OPERATION,
+                        new Maintenance.VerifyResult("cp-1", 100, 1, 4, 5, 6, 6, 99, true, List.of(), 0, List.of()),
+                        5));
+
+        assertThat(run("verify", "cp-1")).isZero();
+
+        assertThat(out()).contains("checkpoint cp-1 is sound\n");
     }
 
     @Test

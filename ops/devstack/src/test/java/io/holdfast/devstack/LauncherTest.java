@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -257,22 +258,100 @@ class LauncherTest {
         assertThat(absent.output()).startsWith("built");
     }
 
+    /** What an export runs, without a bucket: {@code made} says how the second half of it goes. */
+    private String export(String made) {
+        return "run_storage() { mkdir -p \"$3/$2/a\"; echo m > \"$3/$2/checkpoint.json\"; }; "
+                + "run_service() { mkdir \"$4/a\"; echo half > \"$4/a/memory.migration\"; " + made + "; }; "
+                + "command_export cp-1 " + dir.resolve("out") + "/";
+    }
+
+    private List<String> left() throws IOException {
+        try (var all = Files.walk(dir)) {
+            return all.filter(p -> p.toString().contains("/out"))
+                    .map(p -> dir.relativize(p).toString())
+                    .sorted()
+                    .toList();
+        }
+    }
+
+    @Test
+    void anExportIsThereWhole_alsoInAFolderThatIsThereAndEmpty() throws Exception {
+        Files.createDirectory(dir.resolve("out"));
+
+        Result result = run(export("echo \"said: $5\""));
+
+        assertThat(result.status()).as(result.output()).isZero();
+        assertThat(result.output()).isEqualTo("said: " + dir.resolve("out"));
+        assertThat(left()).containsExactly("out", "out/a", "out/a/memory.migration", "out/checkpoint.json");
+    }
+
+    @Test
+    void anExportThatFailsLeavesNothing() throws Exception {
+        Result result = run(export("return 3"));
+
+        assertThat(result.status()).isEqualTo(3);
+        assertThat(left()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"INT,130", "TERM,143", "HUP,129"})
+    void anExportThatIsEndedLeavesNothing_andNothingOfItRunsOn(String signal, int status) throws Exception {
+        // Ctrl-C goes to the whole process group of a terminal, a TERM as a rule to the launcher alone
+        String whom = signal.equals("INT") ? "-" : "";
+        Process process = launcher(export("echo made half; exec sleep 1000"), "setsid");
+        try (var said = process.inputReader()) {
+            assertThat(said.readLine()).isEqualTo("made half");
+            List<ProcessHandle> all = process.descendants().toList();
+            assertThat(all).isNotEmpty();
+
+            new ProcessBuilder("kill", "-" + signal, "--", whom + process.pid())
+                    .inheritIO()
+                    .start()
+                    .waitFor();
+
+            assertThat(process.waitFor(20, TimeUnit.SECONDS)).isTrue();
+            assertThat(process.exitValue()).isEqualTo(status);
+            assertThat(left()).isEmpty();
+            assertThat(all).noneMatch(ProcessHandle::isAlive);
+        } finally {
+            process.descendants().forEach(ProcessHandle::destroyForcibly);
+            process.destroyForcibly();
+        }
+    }
+
+    @Test
+    void anExportBesideAnotherOfTheSameNameIsRefused_andTouchesNothingOfIt() throws Exception {
+        Files.createDirectories(dir.resolve("out.partial/a"));
+
+        Result result = run(export(":"));
+
+        assertThat(result.status()).isNotZero();
+        assertThat(result.output()).contains("out.partial").contains("remove it");
+        assertThat(left()).containsExactly("out.partial", "out.partial/a");
+    }
+
     private record Result(int status, String output) {}
 
     private Result run(String script) throws IOException, InterruptedException {
+        Process process = launcher(script);
+        String output = new String(process.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
+        assertThat(process.waitFor(20, TimeUnit.SECONDS)).isTrue();
+        return new Result(process.exitValue(), output.strip());
+    }
+
+    private Process launcher(String script, String... before) throws IOException {
         Path launcher = RepoRoot.find().resolve("holdfast");
         Files.createDirectories(dir.resolve("bin"));
-        ProcessBuilder builder = new ProcessBuilder("bash", "-c", "source " + launcher + "; " + script)
+        List<String> command = new ArrayList<>(List.of(before));
+        command.addAll(List.of("bash", "-c", "source " + launcher + "; " + script));
+        ProcessBuilder builder = new ProcessBuilder(command)
                 .redirectErrorStream(true)
                 .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()));
         builder.environment().remove("JAVA_HOME");
         builder.environment().put("HOLDFAST_JVM_FOLDER", dir.resolve("jvm").toString());
         builder.environment().put("HOLDFAST_APT_FOLDER", dir.resolve("apt").toString());
         builder.environment().put("PATH", dir.resolve("bin") + ":" + System.getenv("PATH"));
-        Process process = builder.start();
-        String output = new String(process.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
-        assertThat(process.waitFor(20, TimeUnit.SECONDS)).isTrue();
-        return new Result(process.exitValue(), output.strip());
+        return builder.start();
     }
 
     private Path jdk(String name, String version) throws IOException {

@@ -370,23 +370,29 @@ public final class Archiver {
             this.ids = new Ids(slots, settings.state());
             this.digests = new ChunkId[sources.size()];
             this.channels = new FileChannel[sources.size()];
+            boolean ready = false;
             try {
                 Files.createDirectories(notes);
                 for (int s = 0; s < channels.length; s++) {
                     channels[s] =
                             FileChannel.open(sources.get(s).path(), StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS);
                 }
+                int count = settings.workers() + settings.transfers();
+                builders = new ArrayBlockingQueue<>(count);
+                for (int i = 0; i < count; i++) {
+                    builders.add(new PackFormat.Builder(settings.packBytes(), chunk, vault));
+                }
+                uploads = Executors.newFixedThreadPool(settings.transfers(), named("upload"));
+                workers = Executors.newFixedThreadPool(settings.workers(), named("chunk"));
+                ready = true;
             } catch (IOException e) {
-                closeFiles();
                 throw Indexes.io("opening images of", settings.images().resolve(checkpoint), e);
+            } finally {
+                if (!ready) {
+                    closeFiles();
+                    ids.close();
+                }
             }
-            int count = settings.workers() + settings.transfers();
-            builders = new ArrayBlockingQueue<>(count);
-            for (int i = 0; i < count; i++) {
-                builders.add(new PackFormat.Builder(settings.packBytes(), chunk, vault));
-            }
-            uploads = Executors.newFixedThreadPool(settings.transfers(), named("upload"));
-            workers = Executors.newFixedThreadPool(settings.workers(), named("chunk"));
         }
 
         private java.util.concurrent.ThreadFactory named(String what) {

@@ -225,7 +225,8 @@ public final class Indexes {
                 }
                 Files.delete(file);
             }
-        } catch (IOException e) {
+        } catch (IOException
+                | InternalError e) { // which a mapped file gives that is cut short, or on a disk that fails
             LOG.warnf(e, "event=index-cache-unreadable file=%s", file);
         }
         ByteBuffer data = repository.loadLarge(key, Limits.MAX_INDEX);

@@ -9,10 +9,16 @@ import static org.awaitility.Awaitility.await;
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.app.Settings;
+import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.SparseMap;
 import io.holdfast.storage.domain.StorageException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -24,6 +30,7 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 
 /** The repository when server, bucket or files fail. */
@@ -238,6 +245,90 @@ class RepositoryIT extends RepositoryCases {
         // Then
         assertThat(e.code()).isEqualTo(ErrorCode.FILE_UNAVAILABLE);
         assertThat(e).hasMessageContaining("disk-x");
+    }
+
+    /** Files without a name of a host's state folder that this process has open. */
+    private static long openRoom(TestHost h) throws IOException {
+        try (var fds = Files.list(Path.of("/proc/self/fd"))) {
+            return fds.filter(fd -> {
+                        try {
+                            String file = Files.readSymbolicLink(fd).toString();
+                            return file.startsWith(h.state().toString()) && file.endsWith(" (deleted)");
+                        } catch (IOException e) {
+                            return false; // closed meanwhile
+                        }
+                    })
+                    .count();
+        }
+    }
+
+    @Test
+    void anArchiveThatCannotOpenAnImageLeavesNoFileOpen() throws Exception {
+        // Given: an image so large that its ids are in mapped files, and that is gone when it is to be opened
+        TestHost h = host("h1");
+        TestImage.write(h.image(CP, "a"), 1 << 20, 1);
+        Path ram = h.image(CP, "a").resolve("ram.img");
+        SparseMap sparse = file -> {
+            Files.delete(ram);
+            return List.of(new SparseMap.Extent(0, 4L << 30));
+        };
+        Archiver archiver = new Archiver(
+                store,
+                KEYS,
+                h.repository(),
+                h.indexes(),
+                new ZstdCodec(1),
+                sparse,
+                new Settings("h1", h.images(), h.state(), 65536, 1 << 20, 2, 4));
+        try (FileChannel c = FileChannel.open(ram, StandardOpenOption.WRITE)) {
+            c.write(ByteBuffer.allocate(1), (4L << 30) - 1);
+        }
+        long before = openRoom(h);
+
+        // When
+        StorageException e = failure(() -> archiver.archive(CP, List.of("a"), new Progress()));
+
+        // Then
+        assertThat(e.code()).isEqualTo(ErrorCode.IO_FAILED);
+        assertThat(openRoom(h)).isEqualTo(before);
+    }
+
+    @Test
+    void aCopyOfAnIndexThatIsCutShortWhileItIsReadIsReadFromTheBucket() throws Exception {
+        // Given: a copy that is mapped, and loses its content as soon as that is seen
+        TestHost one = archived();
+        TestHost two = host("h2");
+        String index = one.store().list(KEYS.indexes()).get(0).key();
+        Path copy = two.state().resolve("index-cache").resolve(index.substring(index.lastIndexOf('/') + 1));
+        try (FileChannel c = FileChannel.open(copy, StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
+            c.write(ByteBuffer.allocate(1), (1L << 30) - 1);
+        }
+        AtomicBoolean seen = new AtomicBoolean();
+        Thread cutter = new Thread(() -> {
+            try {
+                while (!seen.get() && !Thread.interrupted()) {
+                    seen.set(Files.readString(Path.of("/proc/self/maps")).contains(copy.toString()));
+                }
+                try (FileChannel c = FileChannel.open(copy, StandardOpenOption.WRITE)) {
+                    c.truncate(0);
+                }
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        });
+        cutter.start();
+
+        // When
+        two.pull(CP, "a");
+        cutter.interrupt();
+        cutter.join();
+
+        // Then
+        assertThat(seen).as("the copy was mapped").isTrue();
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+        assertThat(ChunkId.of(Files.readAllBytes(copy)).hex())
+                .as("the copy is whole again")
+                .isEqualTo(copy.getFileName().toString());
     }
 
     @Test

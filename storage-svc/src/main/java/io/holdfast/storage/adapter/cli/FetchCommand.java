@@ -35,7 +35,8 @@ final class FetchCommand {
         }
         String checkpoint = words.get(0);
         Path folder = Path.of(words.get(1)).toAbsolutePath().normalize();
-        Path state = Files.createTempDirectory("holdfast-fetch");
+        // beside the images: who ends this and removes the folder leaves nothing
+        Path state = Files.createTempDirectory(Files.createDirectories(folder), ".fetch");
         try (S3ObjectStore store = Settings.store()) {
             Keys keys = Settings.keys();
             Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key())
