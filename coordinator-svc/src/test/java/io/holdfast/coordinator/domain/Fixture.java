@@ -138,7 +138,7 @@ public final class Fixture {
             case Command.Prune p ->
                 List.of(new Report.Pruned(
                         done(h, "prune"),
-                        new Maintenance.PruneResult(p.dryRun(), 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 0, 60, T0)));
+                        new Maintenance.PruneResult(p.dryRun(), 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1, 0, 0L, 0L, 60, T0)));
             case Command.Hold d -> List.of(new Report.Held(done(h, "hold"), d.checkpoint(), false, "note"));
             case Command.Release r -> List.of(new Report.Released(done(h, "release"), r.checkpoint()));
             case Command.Stats s ->

@@ -190,6 +190,7 @@ final class RepositoryCommands {
             name = "prune",
             description = {
                 "Deletes what no checkpoint needs.",
+                "Packs of which little is needed are rewritten: what is needed of them is copied to new ones.",
                 "Marks it first; what an earlier prune marked longer ago than the grace period, and nobody needs still, is deleted."
             },
             mixinStandardHelpOptions = true)
@@ -208,12 +209,24 @@ final class RepositoryCommands {
             Table t = new Table("PACKS", "NUMBER", "BYTES");
             t.row("needed", r.livePacks(), Text.bytes(r.liveBytes()));
             t.row(r.dryRun() ? "would be marked" : "marked", r.markedPacks(), Text.bytes(r.markedBytes()));
+            if (r.repackedPacks() > 0) {
+                t.row(
+                        r.dryRun() ? "would be repacked" : "repacked",
+                        r.repackedPacks(),
+                        r.repackedBytes() == null ? null : Text.bytes(r.repackedBytes()));
+            }
             t.row("waiting", r.waitingPacks(), Text.bytes(r.waitingBytes()));
             t.row(r.dryRun() ? "would be deleted" : "deleted", r.deletedPacks(), Text.bytes(r.deletedBytes()));
             t.print(out);
             out.printf(
                     "%s in needed packs is needed by nobody; %d VM manifests of no checkpoint %s%n",
                     Text.bytes(r.deadBytes()), r.deletedManifests(), r.dryRun() ? "would be deleted" : "deleted");
+            if (r.copiedBytes() != null && r.repackedPacks() > 0) {
+                out.printf(
+                        "of the repacked packs %s %s; they go as what is marked does%n",
+                        Text.bytes(r.copiedBytes()),
+                        r.dryRun() ? "would be written anew" : "were written anew: all that is needed of them");
+            }
             if (r.nextAt() != null) {
                 out.printf(
                         "what is marked is deleted by a prune after %s (grace period %s)%n",

@@ -558,12 +558,33 @@ class MainTest {
                 new PublicEvent.PruneCompleted(
                         OPERATION,
                         new Maintenance.PruneResult(
-                                false, 4, 1 << 20, 10, 3, 2 << 20, 0, 0, 1, 100, 2, 1, 0, 86400, Instant.EPOCH),
+                                false,
+                                4,
+                                1 << 20,
+                                10,
+                                3,
+                                2 << 20,
+                                0,
+                                0,
+                                1,
+                                100,
+                                2,
+                                1,
+                                5,
+                                80L << 20,
+                                12L << 20,
+                                86400,
+                                Instant.EPOCH),
                         5));
 
         assertThat(run("prune")).isZero();
 
-        assertThat(out()).contains("marked").contains("2.0 MiB").contains("is deleted by a prune after");
+        assertThat(out())
+                .contains("marked")
+                .contains("2.0 MiB")
+                .contains("is deleted by a prune after")
+                .containsPattern("repacked +5 +80")
+                .contains("12.0 MiB were written anew");
     }
 
     @Test

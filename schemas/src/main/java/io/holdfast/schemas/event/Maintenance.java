@@ -85,7 +85,9 @@ public final class Maintenance {
      * @param markedPacks packs that nobody needs, marked by this prune
      * @param waitingPacks packs marked earlier whose grace period is not over, or that S3 Object Lock retains
      * @param deletedManifests VM manifests of no checkpoint that were deleted
-     * @param repackedPacks packs whose needed chunks were written anew
+     * @param repackedPacks packs of which little was needed, and that were marked when it was in others; not among {@code livePacks}
+     * @param repackedBytes bytes of them; null from a service that did not repack yet
+     * @param copiedBytes bytes of the packs that were written for them; null as before
      * @param nextAt when the grace period of what is marked first is over, null when nothing is
      */
     public record PruneResult(
@@ -102,6 +104,8 @@ public final class Maintenance {
             int deletedManifests,
             int indexesRewritten,
             int repackedPacks,
+            Long repackedBytes,
+            Long copiedBytes,
             long graceSeconds,
             Instant nextAt) {}
 

@@ -72,6 +72,17 @@ public interface StorageConfig {
     @WithDefault("PT24H")
     Duration grace();
 
+    /**
+     * Part in percent of the bytes of needed packs that may be needed by nobody: beyond it a prune rewrites the packs of which the least is
+     * needed. From 0, as little as can be, to 100: none is rewritten.
+     */
+    @WithDefault("5")
+    int maxUnusedPercent();
+
+    /** The most bytes of packs that one prune rewrites; no forget or rebuild goes on meanwhile. What is left is for the next one. */
+    @WithDefault("68719476736")
+    long maxRepackBytes();
+
     /** Threads that hash and compress. */
     @WithDefault("2")
     int workers();

@@ -66,6 +66,12 @@ public final class PackFormat {
             return !entries.isEmpty() && (entries.get(0).encoding() & PackFormat.SEALED) != 0;
         }
 
+        /** The chunks without the random last one that a pack has which is not sealed. */
+        public List<Entry> content() {
+            int last = entries.size() - 1;
+            return sealed() || last < 0 || entries.get(last).plainBytes() != SALT ? entries : entries.subList(0, last);
+        }
+
         /** SHA-256 of the entries: two tables that have the same are the same. */
         public ChunkId digest() {
             ByteBuffer plain = ByteBuffer.allocate(entries.size() * ENTRY);
@@ -150,6 +156,16 @@ public final class PackFormat {
                 entries.add(new Entry(id, length, length, RAW));
                 at += length;
             }
+        }
+
+        /** Adds a chunk as it is stored in another pack of the repository: sealed, compressed or neither. */
+        public void addStored(Entry e, byte[] stored, int from) {
+            if (isFull()) {
+                throw new IllegalStateException("the pack is full");
+            }
+            System.arraycopy(stored, from, buffer, at, e.storedBytes());
+            entries.add(e);
+            at += e.storedBytes();
         }
 
         /** Ends the pack; its bytes are {@link #bytes()} up to {@link #length()} until {@link #clear()}. */

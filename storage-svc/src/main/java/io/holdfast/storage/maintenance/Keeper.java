@@ -24,14 +24,31 @@ public final class Keeper implements CommandRunner.Maintenance {
     private final Repository repository;
     private final Leases leases;
     private final ChunkCodec codec;
+    private final Repacker.Policy policy;
     private final int threads;
     private final Path room;
     private final Clock clock;
 
     /**
+     * How a prune rewrites packs of which little is needed.
+     *
+     * @param packBytes size from which a pack is uploaded
+     * @param maxUnusedPercent part of the bytes of needed packs that may be needed by nobody, before some are rewritten; 100: none ever is
+     * @param mostBytes of packs that one prune rewrites
+     */
+    public record Repack(int packBytes, int maxUnusedPercent, long mostBytes) {
+        public Repack {
+            if (maxUnusedPercent < 0 || maxUnusedPercent > 100) {
+                throw new IllegalArgumentException("max-unused-percent must be 0 to 100, is " + maxUnusedPercent);
+            }
+        }
+    }
+
+    /**
      * Makes it; nothing is read yet.
      *
      * @param threads packs that are read side by side
+     * @param policy how a prune rewrites packs of which little is needed
      * @param room folder for what may be too much for the heap, or null: then the heap takes it
      */
     public Keeper(
@@ -41,6 +58,7 @@ public final class Keeper implements CommandRunner.Maintenance {
             Leases leases,
             ChunkCodec codec,
             int threads,
+            Repack policy,
             Path room,
             Clock clock) {
         this.store = store;
@@ -49,6 +67,7 @@ public final class Keeper implements CommandRunner.Maintenance {
         this.leases = leases;
         this.codec = codec;
         this.threads = threads;
+        this.policy = new Repacker.Policy(policy.packBytes(), policy.maxUnusedPercent(), policy.mostBytes(), threads);
         this.room = room;
         this.clock = clock;
     }
@@ -93,7 +112,9 @@ public final class Keeper implements CommandRunner.Maintenance {
             }
             case Command.Prune p ->
                 new Report.Pruned(
-                        done, new Pruner(store, keys, survey, leases, repository.grace()).prune(p.dryRun(), progress));
+                        done,
+                        new Pruner(store, keys, survey, leases, repository.grace(), policy)
+                                .prune(p.dryRun(), progress));
             case Command.Hold hold -> {
                 var held = new Holder(store, keys, survey, clock)
                         .hold(hold.checkpoint(), hold.reason(), hold.until(), progress);

@@ -7,6 +7,8 @@ import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.ChunkIndex;
+import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.Mark;
@@ -21,6 +23,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -29,6 +32,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.UUID;
+import java.util.function.Predicate;
 import java.util.stream.LongStream;
 import org.jboss.logging.Logger;
 
@@ -38,9 +42,13 @@ import org.jboss.logging.Logger;
  * The argument why that is safe is in docs/formats.md; the test that breaks when a part of it is left out is
  * {@code ConcurrentMaintenanceTest}.
  *
+ * <p>Packs of which little is needed are rewritten: what is needed of them is copied into new packs, and they are marked. A marked pack of
+ * which something is needed is deleted like the others, if for each such chunk there is a pack that has it and that can be counted
+ * on: as an upload may count on it, there, neither marked nor about to be deleted by anybody.
+ *
  * <p>All ages are differences of times that the S3 server gave. If any manifest or index cannot be read, nothing is deleted.
  */
-final class Pruner {
+class Pruner {
     private static final Logger LOG = Logger.getLogger(Pruner.class);
     private static final long ROUNDING = 2;
     private static final Duration RUN_KEPT = Duration.ofDays(1);
@@ -50,8 +58,10 @@ final class Pruner {
     private final Survey survey;
     private final Leases leases;
     private final Duration grace;
+    private final Repacker.Policy policy;
 
-    Pruner(ObjectStore store, Keys keys, Survey survey, Leases leases, Duration grace) {
+    Pruner(ObjectStore store, Keys keys, Survey survey, Leases leases, Duration grace, Repacker.Policy policy) {
+        this.policy = policy;
         this.store = store;
         this.keys = keys;
         this.survey = survey;
@@ -61,13 +71,19 @@ final class Pruner {
 
     /** What is known of a pack from the indexes. */
     private static final class Use {
-        boolean live;
+        long liveBytes;
         long deadBytes;
+        /** Size that the pack must have. */
+        long objectBytes;
+
+        boolean live() {
+            return liveBytes > 0;
+        }
     }
 
     /** One prune at work. */
-    private final class Job {
-        final Map<ChunkId, Use> uses = new HashMap<>();
+    final class Job {
+        private final Map<ChunkId, Use> uses = new HashMap<>();
         /** Of each index the first 64 bits of its packs' ids: enough to know whether it may have to be replaced. */
         final Map<ChunkId, long[]> indexesOf = new HashMap<>();
 
@@ -76,11 +92,43 @@ final class Pruner {
         SortedMap<ChunkId, Stored> packs = new TreeMap<>();
         List<Leases.Found> marks = List.of();
         final Map<ChunkId, Instant> markedPacks = new HashMap<>();
+        /** Packs that a prune is about to delete. */
+        final Set<ChunkId> swept = new HashSet<>();
+
+        /** Packs to be rewritten. */
+        final Set<ChunkId> chosen = new HashSet<>();
+
+        /** Packs that are not as they should be, and of which all that is needed is in others that can be counted on. */
+        final Set<ChunkId> spare = new HashSet<>();
+
+        /** Of the chunks that are needed in packs that are chosen, marked or not whole: those that others have. */
+        ChunkIndex elsewhere;
+
+        /** Bytes of needed chunks in chosen packs that no other pack has. */
+        long toCopy;
+
         final Map<String, Instant> markedManifests = new HashMap<>();
 
         /** Times are whole seconds, rounded down: two of margin. */
         boolean old(Instant modified, Instant now) {
             return !modified.plus(grace).plusSeconds(ROUNDING).isAfter(now);
+        }
+
+        boolean live(ChunkId pack) {
+            Use use = uses.get(pack);
+            return use != null && use.live();
+        }
+
+        /** Whether it is there with its size. */
+        boolean whole(ChunkId pack) {
+            Stored s = packs.get(pack);
+            Use use = uses.get(pack);
+            return s != null && (use == null || use.objectBytes == s.bytes());
+        }
+
+        /** Whether something in it is needed that may be nowhere else. */
+        boolean needed(ChunkId pack) {
+            return live(pack) && !spare.contains(pack);
         }
     }
 
@@ -127,10 +175,16 @@ final class Pruner {
             f.mark().packs().forEach(p -> job.markedPacks.merge(ChunkId.parse(p), f.since(), Pruner::earlier));
             f.mark().manifests().forEach(m -> job.markedManifests.merge(m, f.since(), Pruner::earlier));
         }
+        // marks, then sweeps, as uploads look: see Leases
+        for (Leases.Found f : leases.sweeps()) {
+            f.mark().packs().forEach(p -> job.swept.add(ChunkId.parse(p)));
+        }
         roots(job, now, progress);
         indexes(job);
         // after the indexes: what they name was stored before, so that a pack missing here is gone
         job.packs = survey.packs();
+        choose(job, now);
+        spare(job);
 
         var toMark = new ArrayList<ChunkId>();
         var toDelete = new ArrayList<ChunkId>();
@@ -139,13 +193,15 @@ final class Pruner {
         int livePacks = 0;
         long liveBytes = 0;
         long deadBytes = 0;
+        var toRepack = new ArrayList<ChunkId>();
         for (var e : job.packs.entrySet()) {
-            Use use = job.uses.get(e.getKey());
             Instant since = job.markedPacks.get(e.getKey());
-            if (use != null && use.live) {
+            if (job.chosen.contains(e.getKey())) {
+                toRepack.add(e.getKey());
+            } else if (job.needed(e.getKey())) {
                 livePacks++;
                 liveBytes += e.getValue().bytes();
-                deadBytes += use.deadBytes;
+                deadBytes += job.uses.get(e.getKey()).deadBytes;
             } else if (since != null) {
                 Instant at = since.plus(grace);
                 if (job.old(since, now)) {
@@ -174,11 +230,12 @@ final class Pruner {
                 next = next == null ? since.plus(grace) : earlier(next, since.plus(grace));
             }
         }
-        if (next == null && !(toMark.isEmpty() && orphansToMark.isEmpty())) {
+        if (next == null && !(toMark.isEmpty() && orphansToMark.isEmpty() && toRepack.isEmpty())) {
             next = now.plus(grace);
         }
         int rewritten = 0;
         int deletedManifests = orphansToDelete.size();
+        var repacked = new Repacker.Done(List.copyOf(toRepack), job.toCopy);
         if (!dryRun) {
             mark(run, toMark, orphansToMark);
             toDelete.retainAll(announced(job, run, toDelete, now));
@@ -189,9 +246,22 @@ final class Pruner {
             deletedManifests = deleteOrphans(orphansToDelete);
             cleanMarks(job, toDelete, orphansToDelete);
             cleanGone(job, now);
+            // last, when space was made; the packs are marked when indexes name all that was copied, and not before
+            repacked = repack(job, run, toRepack, progress);
+            toRepack.removeAll(new HashSet<>(repacked.emptied()));
+            for (ChunkId broken : toRepack) {
+                livePacks++;
+                liveBytes += job.packs.get(broken).bytes();
+                deadBytes += job.uses.get(broken).deadBytes;
+            }
             LOG.infof(
-                    "event=pruned marked=%d waiting=%d deleted=%d manifests=%d indexes=%d",
-                    toMark.size(), waiting.size(), toDelete.size(), deletedManifests, rewritten);
+                    "event=pruned marked=%d waiting=%d deleted=%d manifests=%d indexes=%d repacked=%d",
+                    toMark.size(),
+                    waiting.size(),
+                    toDelete.size(),
+                    deletedManifests,
+                    rewritten,
+                    repacked.emptied().size());
         }
         return new PruneResult(
                 dryRun,
@@ -206,7 +276,9 @@ final class Pruner {
                 bytes(job, toDelete),
                 deletedManifests,
                 rewritten,
-                0,
+                repacked.emptied().size(),
+                bytes(job, repacked.emptied()),
+                repacked.newBytes(),
                 grace.toSeconds(),
                 next);
     }
@@ -274,36 +346,169 @@ final class Pruner {
     private void indexes(Job job) throws StorageException {
         for (ChunkId index : survey.indexes().keySet()) {
             var packs = LongStream.builder();
-            try {
-                survey.index(index, t -> {
-                    packs.add(t.id().a());
-                    use(job, t);
-                });
-            } catch (StorageException e) {
-                if (survey.indexes().containsKey(index)) {
-                    throw refused(e);
-                }
-                throw new StorageException(
-                        ErrorCode.REPOSITORY_BUSY,
-                        "index " + index + " was replaced meanwhile: another prune or rebuild is at work",
-                        "prune again when it has ended",
-                        e);
-            }
+            tables(index, t -> {
+                packs.add(t.id().a());
+                use(job, t);
+            });
             job.indexesOf.put(index, packs.build().toArray());
+        }
+    }
+
+    private void tables(ChunkId index, IndexFormat.EachTable each) throws StorageException {
+        try {
+            survey.index(index, each);
+        } catch (StorageException e) {
+            if (survey.indexes().containsKey(index)) {
+                throw refused(e);
+            }
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_BUSY,
+                    "index " + index + " was replaced meanwhile: another prune or rebuild is at work",
+                    "prune again when it has ended",
+                    e);
         }
     }
 
     private static void use(Job job, Table t) {
         Use use = job.uses.computeIfAbsent(t.id(), k -> new Use());
+        long live = 0;
         long dead = 0;
-        for (Entry e : t.entries()) {
+        for (Entry e : t.content()) {
             if (job.live.contains(e.id())) {
-                use.live = true;
+                live += e.storedBytes();
             } else {
                 dead += e.storedBytes();
             }
         }
+        use.liveBytes = live;
         use.deadBytes = dead;
+        use.objectBytes = t.objectBytes();
+    }
+
+    /** Whether what that pack has need not be anywhere else: it is there, and nobody before a grace period from now may delete it. */
+    boolean staysFor(Job job, ChunkId pack) {
+        return job.whole(pack) && !job.markedPacks.containsKey(pack) && !job.swept.contains(pack);
+    }
+
+    /**
+     * Chooses packs to be rewritten, those of which the least is needed first, until of all that is left no larger part is needed by nobody than
+     * may be. Young ones are left alone: an upload that is under way may need what nobody needs yet.
+     */
+    private void choose(Job job, Instant now) throws StorageException {
+        long all = 0;
+        long dead = 0;
+        var candidates = new ArrayList<ChunkId>();
+        for (var e : job.packs.entrySet()) {
+            ChunkId pack = e.getKey();
+            if (!job.live(pack) || !staysFor(job, pack)) {
+                continue;
+            }
+            Use use = job.uses.get(pack);
+            all += e.getValue().bytes();
+            dead += use.deadBytes;
+            if (use.deadBytes > 0 && job.old(e.getValue().modified(), now)) {
+                candidates.add(pack);
+            }
+        }
+        candidates.sort(Comparator.comparingDouble(p -> {
+            Use use = job.uses.get(p);
+            return (double) use.liveBytes / (use.liveBytes + use.deadBytes);
+        }));
+        long rewritten = 0;
+        for (ChunkId pack : candidates) {
+            Stored s = job.packs.get(pack);
+            if (dead <= all / 100.0 * policy.maxUnusedPercent()
+                    || (rewritten + s.bytes() > policy.mostBytes() && !job.chosen.isEmpty())) {
+                return; // what is left is for another prune
+            }
+            if (store.lockedUntil(s.key()).filter(until -> until.isAfter(now)).isPresent()) {
+                continue; // it could not be deleted: to copy it would only cost space
+            }
+            Use use = job.uses.get(pack);
+            job.chosen.add(pack);
+            rewritten += s.bytes();
+            dead -= use.deadBytes;
+            all -= use.deadBytes;
+        }
+    }
+
+    /** Looks, for packs that are marked or not whole and yet needed, and for those that are chosen, what of them other packs have. */
+    private void spare(Job job) throws StorageException {
+        var doubtful = new HashSet<ChunkId>();
+        for (ChunkId pack : job.packs.keySet()) {
+            if (job.live(pack)
+                    && !job.chosen.contains(pack)
+                    && (job.markedPacks.containsKey(pack) || !job.whole(pack))) {
+                doubtful.add(pack);
+            }
+        }
+        if (doubtful.isEmpty() && job.chosen.isEmpty()) {
+            return;
+        }
+        // by whole ids: a set by 64 bits keeps too much, here it would keep too little
+        ChunkIndex wanted = survey.chunkIndex();
+        job.elsewhere = survey.chunkIndex();
+        for (ChunkId index : indexesOf(job, doubtful, job.chosen)) {
+            tables(index, t -> {
+                if (doubtful.contains(t.id()) || job.chosen.contains(t.id())) {
+                    wanted.add(part(t, e -> job.live.contains(e.id())));
+                }
+            });
+        }
+        for (ChunkId index : job.indexesOf.keySet()) {
+            tables(index, t -> {
+                if (staysFor(job, t.id()) && !job.chosen.contains(t.id())) {
+                    Table others = part(t, e -> wanted.contains(e.id()));
+                    if (!others.entries().isEmpty()) {
+                        job.elsewhere.add(others);
+                    }
+                }
+            });
+        }
+        job.spare.addAll(doubtful);
+        var counted = new HashSet<ChunkId>();
+        for (ChunkId index : indexesOf(job, doubtful, job.chosen)) {
+            tables(index, t -> {
+                long lacking = 0;
+                if (doubtful.contains(t.id()) || job.chosen.contains(t.id())) {
+                    for (Entry e : t.content()) {
+                        lacking += job.live.contains(e.id()) && !job.elsewhere.contains(e.id()) ? e.storedBytes() : 0;
+                    }
+                }
+                if (lacking > 0) {
+                    job.spare.remove(t.id());
+                }
+                if (job.chosen.contains(t.id()) && counted.add(t.id())) {
+                    job.toCopy += lacking;
+                }
+            });
+        }
+    }
+
+    private static Table part(Table t, Predicate<Entry> which) {
+        return new Table(t.id(), t.content().stream().filter(which).toList());
+    }
+
+    /** Indexes that may name one of those packs. */
+    private static List<ChunkId> indexesOf(Job job, Set<ChunkId> some, Set<ChunkId> others) {
+        var beginnings = new HashSet<Long>();
+        some.forEach(p -> beginnings.add(p.a()));
+        others.forEach(p -> beginnings.add(p.a()));
+        return job.indexesOf.entrySet().stream()
+                .filter(e -> LongStream.of(e.getValue()).anyMatch(beginnings::contains))
+                .map(Map.Entry::getKey)
+                .toList();
+    }
+
+    /** Rewrites packs: new packs, then their index, then the mark on the old ones. */
+    private Repacker.Done repack(Job job, String run, List<ChunkId> packs, Progress progress) throws StorageException {
+        if (packs.isEmpty()) {
+            return new Repacker.Done(List.of(), 0);
+        }
+        progress.total(progress.total() + packs.size());
+        var done = new Repacker(store, keys, survey, policy).empty(packs, job.live, job.elsewhere, progress);
+        mark(run + "-repacked", done.emptied(), List.of());
+        return done;
     }
 
     private void mark(String run, List<ChunkId> packs, List<VmObject> orphans) throws StorageException {
@@ -394,8 +599,7 @@ final class Pruner {
         deletedOrphans.forEach(o -> waiting.remove(name(o)));
         for (Leases.Found f : job.marks) {
             boolean over = f.mark().packs().stream().map(ChunkId::parse).allMatch(id -> {
-                        Use use = job.uses.get(id);
-                        return !job.packs.containsKey(id) || gone.contains(id) || (use != null && use.live);
+                        return !job.packs.containsKey(id) || gone.contains(id) || job.needed(id);
                     })
                     && f.mark().manifests().stream().noneMatch(waiting::contains);
             if (over) {
@@ -404,9 +608,10 @@ final class Pruner {
         }
     }
 
+    /** A day longer than the grace period: a forget that stands between its look for a hold and its first deletion is still announced. */
     private void cleanGone(Job job, Instant now) throws StorageException {
         for (Stored s : store.list(keys.goneFolder())) {
-            if (job.old(s.modified(), now)) {
+            if (job.old(s.modified().plus(RUN_KEPT), now)) {
                 store.delete(s.key());
             }
         }

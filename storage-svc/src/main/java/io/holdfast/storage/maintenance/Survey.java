@@ -4,6 +4,7 @@ import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.ChunkIndex;
 import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
@@ -59,6 +60,11 @@ final class Survey {
     /** An empty set of chunks, which takes no part of the heap when it is large. */
     LongSet chunkSet() {
         return new LongSet(room);
+    }
+
+    /** An empty index of chunks, by their whole ids, which takes no part of the heap when it is large. */
+    ChunkIndex chunkIndex() {
+        return new ChunkIndex(room);
     }
 
     /** A VM manifest in the bucket. */
@@ -173,6 +179,10 @@ final class Survey {
 
     Vault vault() throws StorageException {
         return repository.vault();
+    }
+
+    int chunkBytes() throws StorageException {
+        return repository.open().chunkBytes();
     }
 
     CheckpointManifest checkpoint(String checkpoint) throws StorageException {

@@ -23,11 +23,14 @@ import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.WrapKey;
 import io.holdfast.storage.maintenance.Keeper;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -60,6 +63,7 @@ class KeeperIT extends BucketTest {
                 new Leases(store, KEYS, host.repository()),
                 new ZstdCodec(1),
                 2,
+                new Keeper.Repack(1 << 20, 5, 1 << 30),
                 host.state(),
                 Clock.systemUTC());
     }
@@ -367,15 +371,12 @@ class KeeperIT extends BucketTest {
         PruneResult marked = prune(false);
         assertThat(marked.markedPacks()).isGreaterThanOrEqualTo(dry.markedPacks());
         assertThat(marked.deletedPacks()).isZero();
-        assertThat(keys(KEYS.packs())).isEqualTo(all);
+        assertThat(keys(KEYS.packs())).containsAll(all); // and copies, where a pack had chunks of both
 
         // what comes meanwhile does not rely on what is marked
         checkpoint("cp-new", 5, Instant.parse("2026-01-05T00:00:00Z"));
-        PruneResult swept = await().atMost(Duration.ofSeconds(180))
-                .pollInterval(Duration.ofSeconds(1))
-                .until(() -> prune(false), p -> p.deletedPacks() > 0);
+        PruneResult swept = pruneUntilDeleted(marked.markedPacks() + marked.repackedPacks());
 
-        assertThat(swept.deletedPacks()).isEqualTo(marked.markedPacks());
         assertThat(swept.indexesRewritten()).isPositive();
         assertThat(keys(KEYS.packs())).hasSizeLessThan(all.size() + 20).isNotEqualTo(all);
         assertThat(verify(null, 100).sound()).isTrue();
@@ -390,6 +391,78 @@ class KeeperIT extends BucketTest {
         TestImage.assertSame(host.image(CP2, "a"), other.image(CP2, "a"));
         other.pull("cp-new", "a");
         TestImage.assertSame(host.image("cp-new", "a"), other.image("cp-new", "a"));
+    }
+
+    @Test
+    void packsOfWhichLittleIsNeededAreRewritten_andNothingIsUploadedAgainOrLost() throws Exception {
+        use(WrapKey.parse("0123456789abcdef".repeat(4), "test"), SHORT);
+        TestImage.write(host.image(CP1, "a"), 12L << 20, 1);
+        Archiver.Result first = TestHost.archive(host, CP1, "a");
+        TestHost.commit(host, CP1, first);
+        Path ram = host.image(CP2, "a").resolve("ram.img");
+        little(CP2);
+        TestHost.commit(host, CP2, TestHost.archive(host, CP2, "a"));
+        forget(CP1);
+        List<String> all = keys(KEYS.packs());
+        assertThat(prune(true).repackedPacks()).as("young packs").isZero();
+
+        // When they are old enough: first it is only told
+        PruneResult dry = await().atMost(Duration.ofSeconds(180))
+                .pollInterval(Duration.ofSeconds(1))
+                .until(() -> prune(true), p -> p.repackedPacks() > 0 && p.deadBytes() <= p.liveBytes() / 20);
+        assertThat(keys(KEYS.packs())).isEqualTo(all);
+        assertThat(keys(KEYS.gc())).isEmpty();
+        PruneResult r = prune(false);
+
+        // Then what is needed is in new packs too, and readers find it there
+        assertThat(r.repackedPacks()).isGreaterThanOrEqualTo(dry.repackedPacks());
+        assertThat(r.copiedBytes()).isBetween(1L, r.repackedBytes() / 2);
+        assertThat(r.deadBytes()).isLessThanOrEqualTo(r.liveBytes() / 20 + r.copiedBytes() / 20);
+        assertThat(keys(KEYS.packs())).containsAll(all).hasSizeGreaterThan(all.size());
+        assertThat(verify(null, 100).sound()).isTrue();
+        little("cp-3");
+        Archiver.Result again = TestHost.archive(host, "cp-3", "a");
+        assertThat(again.figures().newBytes()).isZero();
+        TestHost.commit(host, "cp-3", again);
+
+        // When the grace period is over: then the old ones go
+        PruneResult swept = pruneUntilDeleted(r.markedPacks() + r.repackedPacks());
+        assertThat(swept.repackedPacks()).isZero();
+        assertThat(verify(null, 100).sound()).isTrue();
+        TestHost other = host("h2", store, WrapKey.parse("0123456789abcdef".repeat(4), "test"));
+        other.pull(CP2, "a");
+        assertThat(Files.mismatch(ram, other.image(CP2, "a").resolve("ram.img")))
+                .isEqualTo(-1);
+        other.pull("cp-3", "a");
+        assertThat(Files.mismatch(ram, other.image("cp-3", "a").resolve("ram.img")))
+                .isEqualTo(-1);
+    }
+
+    /** Prunes until so many packs are deleted; marks that were set one after another become old one after another. */
+    private PruneResult pruneUntilDeleted(int packs) {
+        var deleted = new AtomicInteger();
+        return await().atMost(Duration.ofSeconds(180))
+                .pollInterval(Duration.ofSeconds(1))
+                .until(
+                        () -> {
+                            PruneResult p = prune(false);
+                            deleted.addAndGet(p.deletedPacks());
+                            return p;
+                        },
+                        p -> deleted.get() >= packs);
+    }
+
+    /** An image that has of the first one's memory a chunk in twelve. */
+    private void little(String checkpoint) throws Exception {
+        byte[] memory = Files.readAllBytes(host.image(CP1, "a").resolve("ram.img"));
+        for (int at = 0; at < memory.length; at++) {
+            if (at / 65536 % 12 != 1) {
+                memory[at] = 0;
+            }
+        }
+        Path folder = Files.createDirectories(host.image(checkpoint, "a"));
+        Files.write(folder.resolve("ram.img"), memory);
+        Files.writeString(folder.resolve("machine.json"), "{}");
     }
 
     @Test

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.Maintenance.PruneResult;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Indexes;
 import io.holdfast.storage.app.Lease;
@@ -54,6 +55,9 @@ class ConcurrentMaintenanceTest {
     private static final Duration GRACE = Duration.ofHours(1);
     private static final int CHUNK = 4096;
     private static final int UNIVERSE = 30;
+    /** Percent of the bytes of needed packs that nobody needs, which no repacking begins below. */
+    private static final int MAX_UNUSED = 5;
+
     private static final int SEEDS = Integer.getInteger("holdfast.sim.seeds", 60);
 
     /** The orders of steps in which a prune that does not tell what it deletes does harm are rare: 1319 is one. */
@@ -93,7 +97,9 @@ class ConcurrentMaintenanceTest {
         COMMIT_NOT_CHECKED,
         SAME_PACK_AGAIN,
         FORGET_UNSEEN,
-        SWEEP_UNSEEN
+        SWEEP_UNSEEN,
+        OLD_PACK_FIRST,
+        COUNTS_ON_MARKED
     }
 
     /** A promise was broken. */
@@ -124,7 +130,17 @@ class ConcurrentMaintenanceTest {
 
     private static final class Actor {
         final Semaphore permit = new Semaphore(0);
+        /** Packs that it read. */
+        final Set<String> read = new TreeSet<>();
+        /** It is killed before that many requests more; 0: it is not. */
+        int life;
+
         boolean ended;
+    }
+
+    /** A process was killed: nothing of it is done any more. */
+    private static final class Killed extends RuntimeException {
+        private static final long serialVersionUID = 1;
     }
 
     private static final ThreadLocal<Actor> CURRENT = new ThreadLocal<>();
@@ -145,11 +161,14 @@ class ConcurrentMaintenanceTest {
         final Set<String> committed = new TreeSet<>();
         final Set<String> goingOrGone = new TreeSet<>();
         final Set<String> held = new TreeSet<>();
+        final Map<String, Integer> holders = new TreeMap<>();
         final Map<String, Set<ChunkId>> needs = new TreeMap<>();
         volatile Throwable failure;
         int refused;
         int restored;
         int deletedPacks;
+        int repackedPacks;
+        int killed;
         int uploads;
 
         World(long seed, Broken broken) throws IOException {
@@ -179,6 +198,20 @@ class ConcurrentMaintenanceTest {
             if (broken == Broken.SWEEP_UNSEEN) {
                 store.swallow = k -> k.startsWith(KEYS.gc() + "sweep-");
             }
+            if (broken == Broken.OLD_PACK_FIRST) {
+                store.onGet = key -> {
+                    if (CURRENT.get() != null && key.startsWith(KEYS.packs())) {
+                        CURRENT.get().read.add(key);
+                    }
+                };
+                store.onPut = key -> {
+                    if (CURRENT.get() != null && key.startsWith(KEYS.indexes())) {
+                        Set<String> read = Set.copyOf(CURRENT.get().read);
+                        CURRENT.get().read.clear();
+                        read.forEach(store::delete);
+                    }
+                };
+            }
             store.onDelete = key -> {
                 if (key.startsWith(KEYS.packs())) {
                     deletedPacks++;
@@ -190,12 +223,16 @@ class ConcurrentMaintenanceTest {
         private void gate() {
             Actor a = CURRENT.get();
             if (a != null) {
+                if (a.life > 0 && --a.life == 0) {
+                    a.life = 1; // also not what it would clear up
+                    throw new Killed();
+                }
                 arrived.release();
                 a.permit.acquireUninterruptibly();
             }
         }
 
-        void start(Work work) {
+        Actor start(Work work) {
             Actor a = new Actor();
             actors.add(a);
             Thread.ofPlatform().daemon().start(() -> {
@@ -213,6 +250,7 @@ class ConcurrentMaintenanceTest {
                 }
             });
             arrived.acquireUninterruptibly();
+            return a;
         }
 
         void runAll() throws Exception {
@@ -375,24 +413,41 @@ class ConcurrentMaintenanceTest {
             }
         }
 
+        /** Several may hold one checkpoint at a time; who is the last releases it. */
         void hold() throws Exception {
             gate();
             String cp = any(committed);
-            if (cp == null || held.contains(cp)) {
+            if (cp == null || holders.getOrDefault(cp, 0) < 0) {
                 return;
             }
+            holders.merge(cp, 1, Integer::sum);
             var holder = new Holder(store, KEYS, new Survey(store, KEYS, repository()), clock);
-            holder.hold(cp, null, null, new Progress());
-            held.add(cp);
-            promises("after " + cp + " was held");
-            gate();
-            gate();
-            held.remove(cp);
-            holder.release(cp);
+            try {
+                holder.hold(cp, "hold " + random.nextInt(), null, new Progress());
+                held.add(cp);
+                promises("after " + cp + " was held");
+                gate();
+                gate();
+            } finally {
+                if (holders.merge(cp, -1, Integer::sum) == 0 && held.remove(cp)) {
+                    holders.put(cp, -1); // until it is done nobody holds it
+                    holder.release(cp);
+                    holders.remove(cp);
+                }
+            }
         }
 
-        void prune() throws Exception {
-            prune(12);
+        /** Many prunes, of which some are killed while they are at work. */
+        void prunes() throws Exception {
+            for (int i = 0; i < 12; i++) {
+                CURRENT.get().life = random.nextInt(4) == 0 ? 1 + random.nextInt(60) : 0;
+                try {
+                    prune(1);
+                } catch (Killed e) {
+                    killed++;
+                }
+                CURRENT.get().life = 0;
+            }
         }
 
         void prune(int times) throws Exception {
@@ -400,11 +455,27 @@ class ConcurrentMaintenanceTest {
             Duration grace = broken == Broken.NO_GRACE ? Duration.ZERO : r.grace();
             for (int i = 0; i < times; i++) {
                 try {
-                    new Pruner(store, KEYS, new Survey(store, KEYS, r), leases(r), grace).prune(false, new Progress());
+                    repackedPacks +=
+                            pruner(r, grace).prune(false, new Progress()).repackedPacks();
                 } catch (StorageException e) {
                     refused++;
                 }
             }
+        }
+
+        private Pruner pruner(Repository r, Duration grace) {
+            return new Pruner(
+                    store,
+                    KEYS,
+                    new Survey(store, KEYS, r),
+                    leases(r),
+                    grace,
+                    new Repacker.Policy(CHUNK * 2, MAX_UNUSED, 6L * CHUNK, 1)) {
+                @Override
+                boolean staysFor(Job job, ChunkId pack) {
+                    return broken == Broken.COUNTS_ON_MARKED ? job.whole(pack) : super.staysFor(job, pack);
+                }
+            };
         }
 
         /** A restore that began while the checkpoint was there, and takes less than the grace period, comes to its end. */
@@ -432,10 +503,18 @@ class ConcurrentMaintenanceTest {
                     packs.add(place.pack());
                 }
             });
+            boolean gone = false;
             for (ChunkId p : packs) {
-                if (store.size(KEYS.pack(p)).isEmpty()) {
-                    missing.add("pack " + p + " is gone");
-                }
+                gone |= store.size(KEYS.pack(p)).isEmpty();
+            }
+            if (gone) { // what was in them may have been rewritten meanwhile: a pull looks once more
+                indexes.look();
+                Survey.chunks(vm, (id, bytes) -> {
+                    var place = indexes.find(id);
+                    if (place == null || store.size(KEYS.pack(place.pack())).isEmpty()) {
+                        missing.add("chunk " + id + " is gone");
+                    }
+                });
             }
             if (Duration.between(begun, store.now).compareTo(GRACE) < 0 && !missing.isEmpty()) {
                 throw new Caught("a restore of " + cp + " could not go on: " + missing);
@@ -478,10 +557,15 @@ class ConcurrentMaintenanceTest {
         /** With nobody else about, whatever nobody needs is gone after a few prunes. */
         void settle() throws Exception {
             Repository r = repository();
-            for (int i = 0; i < 4; i++) {
+            store.now = store.now.plus(Duration.ofDays(2)); // so long notes of prunes that were killed stay
+            boolean work = true;
+            for (int i = 0; i < 4 || (work && i < 40); i++) {
                 store.now = store.now.plus(GRACE.multipliedBy(2));
-                new Pruner(store, KEYS, new Survey(store, KEYS, r), leases(r), GRACE).prune(false, new Progress());
+                PruneResult p = pruner(r, GRACE).prune(false, new Progress());
+                work = p.markedPacks() + p.repackedPacks() + p.deletedPacks() + p.waitingPacks() > 0;
             }
+            store.now = store.now.plus(Duration.ofDays(2)); // and what they said is gone
+            pruner(r, GRACE).prune(false, new Progress());
             promises("at the end");
             Set<ChunkId> needed = new HashSet<>();
             for (String key : store.keys(KEYS.checkpoints())) {
@@ -489,16 +573,25 @@ class ConcurrentMaintenanceTest {
                 VmManifest vm = r.vm(r.checkpoint(cp), "a");
                 Survey.chunks(vm, (id, bytes) -> needed.add(id));
             }
+            long all = 0;
+            long dead = 0;
             var useful = new TreeSet<String>();
             for (String key : store.keys(KEYS.indexes())) {
                 for (Table t : IndexFormat.decode(key, store.peek(key), false)) {
-                    if (t.entries().stream().anyMatch(e -> needed.contains(e.id()))) {
-                        useful.add(KEYS.pack(t.id()));
+                    if (t.entries().stream().anyMatch(e -> needed.contains(e.id())) && useful.add(KEYS.pack(t.id()))) {
+                        all += t.objectBytes();
+                        dead += t.content().stream()
+                                .filter(e -> !needed.contains(e.id()))
+                                .mapToLong(e -> e.storedBytes())
+                                .sum();
                     }
                 }
             }
             if (!useful.containsAll(store.keys(KEYS.packs()))) {
                 throw new Caught("packs that nobody needs are left");
+            }
+            if (broken == Broken.NOTHING && dead * 100 > all * MAX_UNUSED) {
+                throw new Caught(dead + " of " + all + " bytes in packs are needed by nobody");
             }
             if (store.keys(KEYS.vms()).size() != store.keys(KEYS.checkpoints()).size()) {
                 throw new Caught("VM manifests of no checkpoint are left");
@@ -528,7 +621,7 @@ class ConcurrentMaintenanceTest {
         }
         for (int i = 0; i < 2; i++) {
             int n = i;
-            w.start(w::prune);
+            w.start(w::prunes);
             w.start(() -> {
                 for (int k = 0; k < 12; k++) {
                     try {
@@ -572,6 +665,8 @@ class ConcurrentMaintenanceTest {
         int restored = 0;
         int uploads = 0;
         int refused = 0;
+        int repacked = 0;
+        int killed = 0;
         for (long seed = 1; seed <= SEEDS; seed++) {
             try {
                 World w = live(seed, Broken.NOTHING);
@@ -580,18 +675,22 @@ class ConcurrentMaintenanceTest {
                 restored += w.restored;
                 uploads += w.uploads;
                 refused += w.refused;
+                repacked += w.repackedPacks;
+                killed += w.killed;
             } catch (Caught e) {
                 throw new AssertionError("seed " + seed + ": " + e.getMessage(), e);
             }
         }
         // the runs are worth something: a good part of everything happened
-        assertThat(List.of(deleted, restored, uploads, refused))
-                .as("packs deleted, restores, uploads, refusals")
+        assertThat(List.of(deleted, restored, uploads, refused, repacked, killed))
+                .as("packs deleted, restores, uploads, refusals, packs repacked, prunes killed")
                 .satisfiesExactly(
                         d -> assertThat(d).isGreaterThan(100),
                         r -> assertThat(r).isGreaterThan(300),
                         u -> assertThat(u).isGreaterThan(200),
-                        r -> assertThat(r).isGreaterThan(60));
+                        r -> assertThat(r).isGreaterThan(60),
+                        r -> assertThat(r).isGreaterThan(100),
+                        k -> assertThat(k).isGreaterThan(100));
     }
 
     private static Optional<String> caught(Broken broken) throws Exception {
@@ -690,6 +789,61 @@ class ConcurrentMaintenanceTest {
                 .hasMessageContaining("gone");
     }
 
+    @Test
+    void anOldPackThatGoesBeforeTheIndexOfTheNewOneIsThereIsCaught() throws Exception {
+        assertThat(caught(Broken.OLD_PACK_FIRST))
+                .hasValueSatisfying(m -> assertThat(m).contains("gone"));
+    }
+
+    /** Packs with the same chunks, marked long ago, all of them: each by a prune that counted on the other's. */
+    private static World twins(long seed, Broken broken) throws Exception {
+        World w = new World(seed, broken);
+        w.universe = 2;
+        w.repository().open();
+        for (int i = 1; i <= 2; i++) {
+            w.upload(i);
+            byte[] mark = new Mark(
+                            Mark.FORMAT,
+                            w.store.keys(KEYS.packs()).stream()
+                                    .map(k -> k.substring(KEYS.packs().length()))
+                                    .toList(),
+                            List.of())
+                    .encode();
+            w.store.put(KEYS.gc() + "mark-old" + i, mark, 0, mark.length);
+        }
+        w.store.now = w.store.now.plus(GRACE.multipliedBy(2));
+        w.start(() -> w.prune(2));
+        w.start(() -> w.late(20, () -> w.prune(2)));
+        w.start(() -> w.late(10, w::forget));
+        w.start(() -> w.late(40, () -> w.upload(3)));
+        w.runAll();
+        w.promises("when all had ended");
+        remove(w.state);
+        return w;
+    }
+
+    @Test
+    void twoPacksWithTheSame_ofWhichEachPruneTakesOneForSpare_neverBothGo() throws Exception {
+        int uploads = 0;
+        for (long seed = 1; seed <= 300; seed++) {
+            World w = twins(seed, Broken.NOTHING);
+            w.settle();
+            uploads += w.uploads;
+        }
+        assertThat(uploads).isGreaterThan(600);
+    }
+
+    @Test
+    void aPruneThatCountsOnPacksThatAreMarkedIsCaught() {
+        assertThatThrownBy(() -> {
+                    for (long seed = 1; seed <= 300; seed++) {
+                        twins(seed, Broken.COUNTS_ON_MARKED);
+                    }
+                })
+                .isInstanceOf(Caught.class)
+                .hasMessageContaining("gone");
+    }
+
     /** One checkpoint, that one wants to forget and another to hold. */
     private static World duel(long seed, Broken broken) throws Exception {
         World w = new World(seed, broken);
@@ -708,6 +862,29 @@ class ConcurrentMaintenanceTest {
         for (long seed = 1; seed <= 200; seed++) {
             duel(seed, Broken.NOTHING);
         }
+    }
+
+    @Test
+    void aForgetThatStoodForLongerThanTheGracePeriodIsStillSeenByAHold() throws Exception {
+        World w = new World(1, Broken.NOTHING);
+        w.repository().open();
+        w.upload(1);
+        Actor forget = w.start(w::forget);
+        for (int i = 0; i < 3; i++) { // it has said so, and seen no hold
+            forget.permit.release();
+            w.arrived.acquireUninterruptibly();
+        }
+        w.store.now = w.store.now.plus(GRACE.multipliedBy(3));
+        w.prune(1);
+
+        assertThatThrownBy(() -> new Holder(w.store, KEYS, new Survey(w.store, KEYS, w.repository()), w.clock)
+                        .hold("cp-1", null, null, new Progress()))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("is being forgotten");
+
+        w.runAll();
+        assertThat(w.store.keys(KEYS.holds())).isEmpty();
+        remove(w.state);
     }
 
     @Test

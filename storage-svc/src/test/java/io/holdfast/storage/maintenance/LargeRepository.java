@@ -46,6 +46,9 @@ import java.util.Random;
  */
 public final class LargeRepository {
     private static final int PER_PACK = 256;
+    /** So many chunks are needed of a pack of which little is. */
+    private static final int LITTLE = 10;
+
     private static final int CHUNK = 64 * 1024;
     private static final int SMALL_CHUNK = 4096;
     private static final Keys KEYS = new Keys("p");
@@ -122,7 +125,7 @@ public final class LargeRepository {
                 new CutFigures(List.of()));
     }
 
-    /** One VM with all the chunks but those of the last pack of a hundred; that one is garbage. */
+    /** VMs with all the chunks but those of the last pack of a hundred, which is garbage, and most of the one before, of which little is needed. */
     private void keep() throws Exception {
         Path state = state("state");
         Repository repository = new Repository(store, KEYS, CHUNK, WrapKey.parse(WrapKey.random(), "test"))
@@ -152,15 +155,7 @@ public final class LargeRepository {
         }
         say("made " + packs * PER_PACK + " chunks, " + packs + " packs, " + vms + " VMs");
         store.now = store.now.plus(Duration.ofDays(3));
-        Keeper keeper = new Keeper(
-                store,
-                KEYS,
-                repository,
-                new Leases(store, KEYS, repository),
-                new ZstdCodec(1),
-                2,
-                state,
-                Clock.systemUTC());
+        Keeper keeper = keeper(repository, state, 100);
         var verified = ((Report.Verified) keeper.execute(new Command.Verify(HEADER, null, 0), new Progress(), r -> {}))
                 .result();
         check(verified.sound(), "verify: " + verified);
@@ -170,6 +165,13 @@ public final class LargeRepository {
         check(stats.chunks() == verified.chunks(), "stats: " + stats);
         say("COUNTED " + stats.chunks() + " chunks");
         long garbage = 0;
+        store.now = store.now.plus(Duration.ofDays(3));
+        var dry = ((Report.Pruned)
+                        keeper(repository, state, 0).execute(new Command.Prune(HEADER, true), new Progress(), r -> {}))
+                .result();
+        check(dry.repackedPacks() == packs / 100, "would be repacked: " + dry);
+        check(dry.copiedBytes() == packs / 100 * LITTLE * 40_000, "would be copied: " + dry);
+        say("WOULD BE REPACKED " + dry);
         for (int i = 0; i < 2; i++) {
             var pruned = ((Report.Pruned) keeper.execute(new Command.Prune(HEADER, false), new Progress(), r -> {}))
                     .result();
@@ -184,6 +186,19 @@ public final class LargeRepository {
         say("INDEXED " + indexes.chunks() + " chunks");
     }
 
+    private Keeper keeper(Repository repository, Path state, int maxUnusedPercent) {
+        return new Keeper(
+                store,
+                KEYS,
+                repository,
+                new Leases(store, KEYS, repository),
+                new ZstdCodec(1),
+                2,
+                new Keeper.Repack(1 << 24, maxUnusedPercent, 1L << 50),
+                state,
+                Clock.systemUTC());
+    }
+
     private static VmManifest manifest(String id, long first, long end, Path state) throws Exception {
         VmManifest.Runs runs = VmManifest.runs(
                 each -> {
@@ -193,7 +208,7 @@ public final class LargeRepository {
                         if (p % 100 == 99) {
                             continue;
                         }
-                        for (Entry e : table(p).entries()) {
+                        for (Entry e : table(p).entries().subList(0, p % 100 == 98 ? LITTLE : PER_PACK)) {
                             e.id().write(raw, 0);
                             each.chunk(number++, raw, 0);
                         }

@@ -26,6 +26,10 @@ final class SimStore implements ObjectStore {
     Instant now = Instant.parse("2026-01-01T00:00:00.700Z");
     /** Keys that are not stored although the store says so: what a broken variant leaves out. */
     Predicate<String> swallow = k -> false;
+    /** Hears of each put before it is done, and of each object that is read whole. */
+    Consumer<String> onPut = k -> {};
+
+    Consumer<String> onGet = k -> {};
     /** Hears of each deletion, after it. */
     Consumer<String> onDelete = k -> {};
 
@@ -35,6 +39,7 @@ final class SimStore implements ObjectStore {
 
     @Override
     public void put(String key, byte[] data, int offset, int length) {
+        onPut.accept(key);
         gate.run();
         byte[] copy = new byte[length];
         System.arraycopy(data, offset, copy, 0, length);
@@ -61,6 +66,7 @@ final class SimStore implements ObjectStore {
     @Override
     public byte[] get(String key, long limit) throws StorageException {
         gate.run();
+        onGet.accept(key);
         return found(key).data().clone();
     }
 

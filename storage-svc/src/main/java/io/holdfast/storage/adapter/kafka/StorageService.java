@@ -118,6 +118,7 @@ public class StorageService {
                             new Leases(store, keys, repository),
                             codec,
                             settings.transfers(),
+                            new Keeper.Repack(settings.packBytes(), config.maxUnusedPercent(), config.maxRepackBytes()),
                             settings.state(),
                             Clock.systemUTC()),
                     marks,
