@@ -8,6 +8,7 @@ import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
@@ -15,6 +16,7 @@ import io.holdfast.storage.domain.StorageException;
 import java.time.Clock;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.TreeSet;
 
@@ -52,7 +54,7 @@ final class Holder {
         if (store.size(keys.gone(checkpoint)).isPresent()
                 || store.size(keys.checkpoint(checkpoint)).isEmpty()) {
             if (!before) {
-                store.delete(keys.hold(checkpoint));
+                giveWay(keys.hold(checkpoint), data);
             }
             throw new StorageException(
                     ErrorCode.REPOSITORY_BUSY,
@@ -70,6 +72,19 @@ final class Holder {
                         false,
                         "the bucket has no S3 Object Lock: Holdfast keeps the checkpoint until it is released, but who can"
                                 + " write to the bucket can delete it");
+    }
+
+    /** Takes a hold back, but not the one of somebody else who held the same checkpoint meanwhile, and perhaps was told so. */
+    private void giveWay(String key, byte[] mine) throws StorageException {
+        try {
+            if (Arrays.equals(store.get(key, Limits.MAX_HOLD), mine)) {
+                store.delete(key);
+            }
+        } catch (StorageException e) {
+            if (!e.isMissing()) {
+                throw e;
+            }
+        }
     }
 
     /** Locks every object that the checkpoint needs. */
