@@ -8,4 +8,4 @@ COPY storage-svc/target/quarkus-app /opt/holdfast
 ENV QUARKUS_HTTP_HOST=0.0.0.0 QUARKUS_HTTP_PORT=8082
 EXPOSE 8082
 HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD curl -fsS http://127.0.0.1:8082/q/health/ready > /dev/null
-ENTRYPOINT ["java", "-XX:+UseSerialGC", "-Xmx512m", "--enable-native-access=ALL-UNNAMED", "-jar", "/opt/holdfast/quarkus-run.jar"]
+ENTRYPOINT ["java", "-XX:+UseSerialGC", "-Xmx256m", "--enable-native-access=ALL-UNNAMED", "-jar", "/opt/holdfast/quarkus-run.jar"]

@@ -51,6 +51,8 @@ public final class Schedule {
 
     private final List<Job> jobs;
     private final Map<String, Instant> asked = new HashMap<>();
+    /** By job the run that was accepted last: its operation is forgotten some day. */
+    private final Map<String, String> done = new HashMap<>();
 
     public Schedule(List<Job> jobs) {
         this.jobs = List.copyOf(jobs);
@@ -70,7 +72,9 @@ public final class Schedule {
         for (Job job : jobs) {
             String id = job.name() + "/" + job.slot(now);
             Instant before = asked.get(id);
-            if (!known.test(Ids.operation(SOURCE, id))
+            if (known.test(Ids.operation(SOURCE, id))) {
+                done.put(job.name(), id);
+            } else if (!id.equals(done.get(job.name()))
                     && (before == null || !before.plus(AGAIN).isAfter(now))) {
                 asked.keySet().removeIf(k -> k.startsWith(job.name() + "/"));
                 asked.put(id, now);

@@ -54,6 +54,18 @@ class ScheduleTest {
     }
 
     @Test
+    void aRunThatWasDoneIsNotAskedForAgain_whenItsOperationIsForgottenAmongManyNewerOnes() {
+        assertThat(due("2026-01-02T03:00:00Z")).hasSize(1);
+        known.add(Ids.operation(Schedule.SOURCE, "prune/2026-01-02T03:00:00Z"));
+        assertThat(due("2026-01-02T03:00:01Z")).isEmpty();
+
+        known.clear();
+
+        assertThat(due("2026-01-02T20:00:00Z")).isEmpty();
+        assertThat(due("2026-01-03T03:00:00Z")).containsExactly("prune/2026-01-03T03:00:00Z");
+    }
+
+    @Test
     void timesThatCannotBeAreRefused() {
         assertThatThrownBy(() -> new Job("x", Duration.ofSeconds(1), Duration.ZERO, new Request.Prune(false)))
                 .hasMessageContaining("too often");

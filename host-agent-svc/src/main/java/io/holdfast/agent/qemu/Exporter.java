@@ -244,7 +244,8 @@ public final class Exporter {
                 + "# Runs VM " + m.vm().name() + " of checkpoint " + m.checkpoint() + " of " + m.instance()
                 + " from where it was. Needs QEMU " + m.qemu().version() + " or newer, nothing of Holdfast.\n"
                 + "# ../run-all.sh runs all VMs, joined as they were. Alone: NIC n is on, the first that is set,\n"
-                + "#   NETn=bridge,br=virbr0   a -netdev (without its id) that gives it a TAP; another does not load the NIC's state\n"
+                + "#   NETn=bridge,br=virbr0   a -netdev (without its id) that gives it a TAP (this one needs \"allow virbr0\" in\n"
+                + "#                           /etc/qemu/bridge.conf); another does not load the NIC's state\n"
                 + "#   TAPn=NAME               a TAP that is there: ip tuntap add NAME mode tap vnet_hdr\n"
                 + "#   else a TAP that QEMU makes, as root, and that is joined to nothing\n"
                 + "# The disks are changed by running: keep a copy. QMP is at qmp.sock, the serial console in console.log.\n"

@@ -72,6 +72,19 @@ final class PlainQemu implements AutoCloseable {
      */
     static PlainQemu start(
             Path folder, String name, String accelerator, Memory memory, Path guest, String cmdline, Path incoming) {
+        return start(folder, name, accelerator, memory, guest, cmdline, incoming, null);
+    }
+
+    /** The same with a disk at virtio-blk: a raw file, or null. */
+    static PlainQemu start(
+            Path folder,
+            String name,
+            String accelerator,
+            Memory memory,
+            Path guest,
+            String cmdline,
+            Path incoming,
+            Path disk) {
         try {
             Files.createDirectories(folder);
             Path socket = folder.resolve(name + ".qmp");
@@ -104,6 +117,9 @@ final class PlainQemu implements AutoCloseable {
                     guest.resolve("initrd.gz").toString(),
                     "-append",
                     cmdline));
+            if (disk != null) {
+                command.addAll(List.of("-drive", "if=virtio,format=raw,discard=unmap,file=" + disk));
+            }
             if (incoming != null) {
                 command.addAll(List.of("-incoming", "file:" + incoming));
             }

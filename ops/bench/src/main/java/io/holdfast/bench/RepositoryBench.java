@@ -53,10 +53,10 @@ import java.util.concurrent.atomic.AtomicInteger;
  * {@code repository}: the repository's own code against a real S3 server, without broker and VMs: archive and restore of
  * incompressible data beside raw puts and gets of the same client in the same run, by turns; the pipeline of one core beside
  * memcpy; a restore with 100 ms more latency; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
- * and different chunk sizes store.
+ * and different chunk sizes store. On request ({@code database}) the same of memory and disk of a Debian guest whose PostgreSQL works.
  *
  * <p>Options: {@code --size MIB --runs N --transfers N --workers N --guests N --idle SECONDS --json FILE}, {@code --parts
- * pipeline,speed,latency,guests,chunks}.
+ * pipeline,speed,latency,guests,chunks,database}; of the database {@code --scale N} (15 MiB each) and {@code --rate N} (transactions a second).
  */
 final class RepositoryBench {
     private static final int MIB = 1 << 20;
@@ -107,6 +107,9 @@ final class RepositoryBench {
             }
             if (parts.contains("guests") || parts.contains("chunks")) {
                 guests(s3, parts);
+            }
+            if (parts.contains("database")) {
+                database(s3);
             }
         }
         Path json = Path.of(options.text("--json", "bench-repository.json"));
@@ -468,41 +471,87 @@ final class RepositoryBench {
                     + " tsc=reliable random.trust_cpu=on";
 
     private Path snapshot(PlainQemu vm, Path ram, String name) throws IOException, InterruptedException {
-        Path folder = Files.createDirectories(base.resolve("guests").resolve(name));
+        Path folder = base.resolve("guests").resolve(name);
         vm.command("stop", "{}");
-        Process cp = new ProcessBuilder(
-                        "cp",
-                        "--sparse=always",
-                        ram.toString(),
-                        folder.resolve("ram.img").toString())
-                .start();
-        if (cp.waitFor() != 0) {
-            throw new IOException("cp failed");
-        }
+        copy(ram, folder.resolve("ram.img"));
         vm.command("cont", "{}");
         return folder;
     }
 
+    private static void copy(Path from, Path to) throws IOException, InterruptedException {
+        Files.createDirectories(to.getParent());
+        if (new ProcessBuilder("cp", "--sparse=always", from.toString(), to.toString())
+                        .inheritIO()
+                        .start()
+                        .waitFor()
+                != 0) {
+            throw new IOException("cp failed");
+        }
+    }
+
     private PlainQemu boot(String name, String memory, String programs, Path ram)
             throws IOException, InterruptedException {
-        Path root = Path.of(System.getenv().getOrDefault("HOLDFAST_ROOT", "."));
         Path folder = base.resolve("qemu");
         PlainQemu vm = PlainQemu.start(
                 folder,
                 name,
                 "tcg",
                 PlainQemu.Memory.in(ram, memory),
-                root.resolve(".holdfast/guest"),
+                root().resolve(".holdfast/guest"),
                 CMDLINE + programs,
                 null);
-        Path log = folder.resolve(name + ".log");
-        for (int i = 0; !Files.exists(log) || !Files.readString(log).contains("HF-UP"); i++) {
-            if (i > 600) {
-                throw new IOException("guest " + name + " did not come up: " + log);
+        awaitLine(folder.resolve(name + ".log"), "HF-UP", Duration.ofMinutes(2));
+        return vm;
+    }
+
+    private static void awaitLine(Path log, String line, Duration limit) throws IOException, InterruptedException {
+        long end = System.nanoTime() + limit.toNanos();
+        while (!Files.exists(log) || !Files.readString(log).contains(line)) {
+            if (System.nanoTime() > end) {
+                throw new IOException("the guest did not say " + line + ": " + log);
             }
             Thread.sleep(200);
         }
-        return vm;
+    }
+
+    /** Memory and disk of a Debian guest with a database that works, twice: what each chunk size stores of them. */
+    private void database(S3Server s3) throws IOException, StorageException, InterruptedException {
+        Path guest = root().resolve(".holdfast/debian"); // the launcher has it built
+        int scale = options.number("--scale", 20);
+        int rate = options.number("--rate", 50);
+        int idle = options.number("--idle", 60);
+        Path qemu = Files.createDirectories(base.resolve("qemu"));
+        Path ram = qemu.resolve("ram");
+        Path disk = qemu.resolve("disk");
+        copy(guest.resolve("disk.img"), disk);
+        Map<String, Path> images = new LinkedHashMap<>();
+        out.printf(
+                "%nDATABASE, Debian 12, 1 GiB, PostgreSQL: pgbench -s %d (%d MiB), %d transactions a second; twice, %d s apart%n",
+                scale, 15 * scale, rate, idle);
+        String cmdline =
+                "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off no_timer_check tsc=reliable db.scale="
+                        + scale + " db.rate=" + rate;
+        try (PlainQemu vm = PlainQemu.start(
+                qemu, "database", "tcg", PlainQemu.Memory.in(ram, "1GiB"), guest, cmdline, null, disk)) {
+            Path log = qemu.resolve("database.log");
+            awaitLine(log, "DB-READY", Duration.ofMinutes(10));
+            for (int i = 1; i <= 2; i++) {
+                Thread.sleep(Duration.ofSeconds(idle));
+                vm.command("stop", "{}"); // and its disk is flushed
+                Path memory = base.resolve("guests/memory-" + i);
+                Path content = base.resolve("guests/disk-" + i);
+                copy(ram, memory.resolve("ram.img"));
+                copy(disk, content.resolve("disk-root.img"));
+                vm.command("cont", "{}");
+                images.put("memory-" + i, memory);
+                images.put("disk-" + i, content);
+                List<String> said = Files.readAllLines(log).stream()
+                        .filter(l -> l.startsWith("progress:"))
+                        .toList();
+                out.println("  pgbench: " + (said.isEmpty() ? "says nothing" : said.getLast()));
+            }
+        }
+        results.put("database", chunkSizes(s3, images, true));
     }
 
     private void guests(S3Server s3, List<String> parts) throws IOException, StorageException, InterruptedException {
@@ -538,12 +587,21 @@ final class RepositoryBench {
         }
         if (parts.contains("chunks")) {
             out.printf("%nCHUNK SIZE, all of those images in one repository%n");
-            Map<String, Object> json = new LinkedHashMap<>();
-            for (int chunk : new int[] {4, 16, 64, 256, 1024}) {
-                json.put(chunk + " KiB", stored(s3, images, chunk * 1024, false));
-            }
-            results.put("chunkSizes", json);
+            results.put("chunkSizes", chunkSizes(s3, images, false));
         }
+    }
+
+    private Map<String, Object> chunkSizes(S3Server s3, Map<String, Path> images, boolean each)
+            throws IOException, StorageException, InterruptedException {
+        Map<String, Object> json = new LinkedHashMap<>();
+        for (int chunk : new int[] {4, 16, 64, 256, 1024}) {
+            json.put(chunk + " KiB", stored(s3, images, chunk * 1024, each));
+        }
+        return json;
+    }
+
+    private static Path root() {
+        return Path.of(System.getenv().getOrDefault("HOLDFAST_ROOT", "."));
     }
 
     private Map<String, Object> stored(S3Server s3, Map<String, Path> images, int chunk, boolean each)
@@ -555,7 +613,7 @@ final class RepositoryBench {
             long data = 0;
             long os = 0;
             long osStored = 0;
-            long first = 0;
+            Map<String, Long> uploaded = new LinkedHashMap<>();
             double seconds = 0;
             for (Map.Entry<String, Path> e : images.entrySet()) {
                 String cp = "cp-" + e.getKey();
@@ -575,20 +633,21 @@ final class RepositoryBench {
                 }
                 if (each) {
                     String more = "";
-                    if (e.getKey().endsWith("-2")) {
+                    Long first = uploaded.get(e.getKey().replaceAll("-2$", "-1"));
+                    if (first != null && !e.getKey().startsWith("os-")) {
                         more = String.format(Locale.ROOT, ", %.1f %% of the first", 100.0 * f.storedBytes() / first);
                         json.put(e.getKey() + " of first", (double) f.storedBytes() / first);
                     }
                     out.printf(
                             Locale.ROOT,
-                            "  %-7s %7.1f MiB of data, %7.1f new, %7.1f uploaded%s%n",
+                            "  %-8s %7.1f MiB of data, %7.1f new, %7.1f uploaded%s%n",
                             e.getKey(),
                             f.dataBytes() / (double) MIB,
                             f.newBytes() / (double) MIB,
                             f.storedBytes() / (double) MIB,
                             more);
                 }
-                first = f.storedBytes();
+                uploaded.put(e.getKey(), f.storedBytes());
             }
             if (each && os > 0) {
                 out.printf(

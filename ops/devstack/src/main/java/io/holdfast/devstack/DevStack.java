@@ -464,7 +464,8 @@ public final class DevStack implements AutoCloseable {
         settings.put("holdfast.storage.bucket", S3Server.BUCKET);
         settings.put("holdfast.storage.access-key", S3Server.ACCESS_KEY);
         settings.put("holdfast.storage.secret-key", S3Server.SECRET_KEY);
-        return service("storage-svc", flags("storage-" + host, "-Xmx512m"), settings);
+        // with all that a JVM needs beside its heap: 512 MiB at most (docs/operations.md)
+        return service("storage-svc", flags("storage-" + host, "-Xmx256m"), settings);
     }
 
     private Map<String, String> common(String address, int port) {

@@ -14,8 +14,8 @@ import java.util.stream.Stream;
  * Class data archives (CDS) that let the stack's JVMs start with less than half of the processor time.
  *
  * <p>An archive only serves classes of the plain class path. So services run from one here, with the same jars that
- * {@code java -jar quarkus-run.jar} loads by a class loader of its own. The JVM ignores an archive whose jars have
- * changed.
+ * {@code java -jar quarkus-run.jar} loads by a class loader of its own. An archive that is older than a build is not used: the
+ * JVM would ignore it too, but keep some 50 MiB of memory for it.
  */
 public final class FastStart {
     /** What a Quarkus service's run jar has in its manifest. */
@@ -23,6 +23,9 @@ public final class FastStart {
             List.of("java.base/java.lang", "java.base/java.nio", "java.base/jdk.internal");
 
     private static final String PART = ".part";
+
+    /** What every build writes anew. */
+    private static final List<String> BUILT = List.of("coordinator-svc", "host-agent-svc", "storage-svc");
 
     private FastStart() {}
 
@@ -70,12 +73,21 @@ public final class FastStart {
         return List.of("-cp", String.join(":", path), main);
     }
 
-    /** Flags that use a kind of process's archive when there is one. */
+    /** Flags that use a kind of process's archive when there is one of this build. */
     public static List<String> use(String kind) {
         Path archive = archive(kind);
-        return Files.exists(archive)
+        List<Path> built = BUILT.stream()
+                .map(m -> RepoRoot.find().resolve(m).resolve("target/quarkus-app/quarkus-run.jar"))
+                .toList();
+        return isCurrent(archive, built)
                 ? List.of("-Xshare:auto", "-XX:SharedArchiveFile=" + archive, "-Xlog:cds*=off")
                 : List.of();
+    }
+
+    /** Whether an archive is there and newer than everything that was built. */
+    static boolean isCurrent(Path archive, List<Path> built) {
+        long written = archive.toFile().lastModified(); // 0 when it is not there
+        return written > 0 && built.stream().allMatch(b -> b.toFile().lastModified() < written);
     }
 
     /** Flags that write a kind of process's archive when the process ends. */

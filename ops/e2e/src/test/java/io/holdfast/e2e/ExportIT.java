@@ -80,6 +80,8 @@ class ExportIT extends E2e {
         launcher(1, "command_export", checkpoint, out.toString());
         assertThat(out).isDirectoryNotContaining("glob:**/.images");
         assertThat(out.resolve("a/disk-data.raw")).hasSize(4L << 20);
+        Path copy = dir.resolve("copy");
+        run("cp", "-a", "--sparse=always", out.toString(), copy.toString());
         Process all = new ProcessBuilder(out.resolve("run-all.sh").toString())
                 .redirectErrorStream(true)
                 .redirectOutput(dir.resolve("run-all.log").toFile())
@@ -122,6 +124,9 @@ class ExportIT extends E2e {
         Await.until("no QEMU of the export is left", LIMIT, () -> Damage.processesWith("guest=" + NET + ".")
                 .isEmpty());
 
+        // When it is run in a namespace that is there, a segment on a bridge that is there
+        runsOnABridge(copy, ringAfter);
+
         // When the file is imported and restored
         JsonNode machine = Api.json().readTree(out.resolve("c/machine.json").toFile());
         ObjectNode vm = machine.get("vm").deepCopy();
@@ -144,6 +149,53 @@ class ExportIT extends E2e {
         Await.until("the imported guest goes on", LIMIT, () -> pages(console) > pagesLeft);
         assertThat(Console.read(console).faults()).isEmpty();
         destroy("home");
+    }
+
+    /** {@code run-all.sh SEGMENT=BRIDGE}: the VMs are reached over the bridge, which stays; all else that was made is removed. */
+    private void runsOnABridge(Path export, long ringAfter) throws Exception {
+        String net = lab().hosts().get("h1").netns() + "-x";
+        run("ip", "netns", "add", net);
+        try {
+            run("ip", "-n", net, "link", "add", "br0", "type", "bridge");
+            run("ip", "-n", net, "link", "set", "br0", "up");
+            run("ip", "-n", net, "address", "add", "10.0.0.99/24", "dev", "br0");
+            Path log = dir.resolve("bridge.log");
+            Process all = new ProcessBuilder(
+                            "ip",
+                            "netns",
+                            "exec",
+                            net,
+                            export.resolve("run-all.sh").toString(),
+                            "red=br0")
+                    .redirectErrorStream(true)
+                    .redirectOutput(log.toFile())
+                    .start();
+            try {
+                Await.until(
+                        () -> "the exported guests go on: " + read(log),
+                        LIMIT,
+                        () -> !all.isAlive() || ring(export.resolve("a/console.log")) > ringAfter + 40);
+                assertThat(all.isAlive()).as(read(log)).isTrue();
+                String reach = "(exec 3<> /dev/tcp/10.0.0.1/9) 2> /dev/null; ip neighbour show 10.0.0.1";
+                assertThat(run("ip", "netns", "exec", net, "bash", "-c", reach)).contains("lladdr");
+            } finally {
+                all.destroy();
+                assertThat(all.waitFor(60, TimeUnit.SECONDS)).isTrue();
+            }
+            assertThat(run("ip", "-n", net, "-o", "link").lines())
+                    .hasSize(2)
+                    .anyMatch(l -> l.contains(" lo:"))
+                    .anyMatch(l -> l.contains(" br0:"));
+        } finally {
+            run("ip", "netns", "del", net);
+        }
+    }
+
+    private static String run(String... command) throws IOException, InterruptedException {
+        Process p = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(p.waitFor()).as(said).isZero();
+        return said;
     }
 
     private static VmSpec vm(String name, String words, List<String> segments) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.holdfast.coordinator.app.Schedule;
 import io.holdfast.coordinator.domain.Fixture;
 import io.holdfast.devstack.KafkaBroker;
 import io.holdfast.devstack.ProcessKit;
@@ -14,6 +15,7 @@ import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.OperationKind;
 import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.event.Topics;
@@ -72,14 +74,16 @@ class CoordinatorIT {
         }
     }
 
-    private static void startCoordinator() {
+    private static void startCoordinator(String... more) {
         List<String> command = ProcessKit.java("-Xmx256m", "-XX:+UseSerialGC");
         command.addAll(List.of(
                 "-Dkafka.bootstrap.servers=" + broker.bootstrapServers(),
                 "-Dquarkus.http.port=" + port,
                 "-Dquarkus.http.host=127.0.0.1",
                 "-Dholdfast.coordinator.resend=60s",
-                "-Dholdfast.coordinator.host-alive=60s", // a busy machine lets hearts beat late
+                "-Dholdfast.coordinator.host-alive=60s")); // a busy machine lets hearts beat late
+        command.addAll(List.of(more));
+        command.addAll(List.of(
                 "-jar",
                 RepoRoot.built("coordinator-svc/target/quarkus-app")
                         .resolve("quarkus-run.jar")
@@ -155,7 +159,7 @@ class CoordinatorIT {
                 .distinct();
         assertThat(ids).hasSize(2);
         assertThat(peers.commands.stream()
-                        .filter(c -> c.header().instance().equals("kill"))
+                        .filter(c -> "kill".equals(c.header().instance()))
                         .map(c -> c.header().epoch())
                         .distinct())
                 .hasSizeGreaterThan(1);
@@ -242,6 +246,40 @@ class CoordinatorIT {
         until(() -> peers.of(PublicEvent.Rejected.class, r -> r.requestId().equals("bad-forget")).stream()
                 .anyMatch(r -> r.problems().getFirst().code() == ErrorCode.INVALID_EVENT));
         assertThat(peers.invalid).isEmpty();
+    }
+
+    @Test
+    void givenASchedule_whenTheCoordinatorStarts_whatIsDueIsDone_andNotAgainAtTheNextStart() {
+        String verify = "-Dholdfast.coordinator.schedule.verify.every=24h";
+        String prune = "-Dholdfast.coordinator.schedule.prune.every=24h";
+        coordinator.close();
+        startCoordinator(verify, prune);
+        until(() -> scheduled(OperationKind.verify) == 1 && scheduled(OperationKind.prune) == 1);
+        until(() -> !peers.of(PublicEvent.PruneCompleted.class, e -> true).isEmpty());
+
+        coordinator.close();
+        startCoordinator(
+                verify,
+                prune,
+                "-Dholdfast.coordinator.schedule.forget.every=24h",
+                "-Dholdfast.coordinator.schedule.forget.keep-last=1000");
+        until(() -> scheduled(OperationKind.forget) == 1); // the clock was looked at
+        ask("after-schedule", new Request.Stats(null));
+        until(() -> peers.of(PublicEvent.Accepted.class, a -> a.requestId().equals("after-schedule"))
+                        .size()
+                == 1);
+
+        assertThat(scheduled(OperationKind.verify)).isEqualTo(1);
+        assertThat(scheduled(OperationKind.prune)).isEqualTo(1);
+        assertThat(peers.invalid).isEmpty();
+    }
+
+    /** Operations of that kind that were accepted because the clock asked for them. */
+    private static long scheduled(OperationKind kind) {
+        return peers.of(
+                        PublicEvent.Accepted.class,
+                        a -> a.kind() == kind && a.requestSource().equals(Schedule.SOURCE))
+                .size();
     }
 
     @Test
