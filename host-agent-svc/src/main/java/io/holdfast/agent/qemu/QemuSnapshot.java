@@ -402,7 +402,9 @@ final class QemuSnapshot implements Vm.Snapshot {
                     writing.await();
                     vm.threads().calmAll();
                     Native.yieldToOthers();
-                    stage.awaitHalfFullOrEnd();
+                    if (!serving) { // guests wait for the stream: it has the processor first
+                        stage.awaitHalfFullOrEnd();
+                    }
                     behind = true;
                 }
             }
