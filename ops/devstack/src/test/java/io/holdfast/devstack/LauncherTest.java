@@ -298,7 +298,8 @@ class LauncherTest {
     void anExportThatIsEndedLeavesNothing_andNothingOfItRunsOn(String signal, int status) throws Exception {
         // Ctrl-C goes to the whole process group of a terminal, a TERM as a rule to the launcher alone
         String whom = signal.equals("INT") ? "-" : "";
-        Process process = launcher(export("echo made half; exec sleep 1000"), "setsid");
+        // and signals that who runs the test has ignored (nohup) are no part of it
+        Process process = launcher(export("echo made half; exec sleep 1000"), "env", "--default-signal", "setsid");
         try (var said = process.inputReader()) {
             assertThat(said.readLine()).isEqualTo("made half");
             List<ProcessHandle> all = process.descendants().toList();
