@@ -425,12 +425,15 @@ static void write_protection(void)
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 4096 && room[0] == 2);
 
-	/* The owner heard of it and has no time for it. */
+	/* The owner heard of it and has no time for it. (Woken at once, so that the first look is over.) */
+	hf_eventfd_signal(wake);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 200, r) == -ECANCELED);
+	hf_eventfd_drain(wake);
 	pthread_create(&writer, NULL, write_there, memory);
 	there.fd = owner;
 	struct uffd_msg heard;
 	EXPECT(poll(&there, 1, 5000) == 1 && read(owner, &heard, sizeof heard) == sizeof heard);
-	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 2, r) == 0);
+	EXPECT(hf_wp_keep(uffd, wake, getpid(), pagemap, blocks, 2, room, WP_BYTES, 200, r) == 0);
 	pthread_join(writer, NULL);
 	EXPECT(r[1] == 0 && room[0] == 1);
 

@@ -9,7 +9,8 @@ import java.util.List;
 
 /**
  * Writes the pages of a stream to {@code ram.img}, each at its fixed place; zero pages become holes. Pages that follow each other are
- * written at once, from where they are (a gathering write). Pages that were copied before the guest wrote to them ({@link #keep}) stand above the stream's. One thread at a time; {@link #armedSignal} is run on that thread.
+ * written at once, from where they are (a gathering write). Pages that were copied before the guest wrote to them ({@link #keep})
+ * stand above the stream's. One thread at a time; {@link #armedSignal} is run on that thread.
  */
 public final class RamWriter implements StreamSink {
     private static final int RUN_PAGES = 256;

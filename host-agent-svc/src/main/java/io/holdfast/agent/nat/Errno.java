@@ -17,6 +17,7 @@ public final class Errno {
     public static final int EXDEV = 18;
     public static final int ENODEV = 19;
     public static final int EINVAL = 22;
+    public static final int ETXTBSY = 26;
     public static final int ENOSPC = 28;
     public static final int EPIPE = 32;
     public static final int EMSGSIZE = 90;

@@ -3,12 +3,12 @@ package io.holdfast.agent.nat;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import jnr.ffi.LibraryLoader;
 
 /**
@@ -31,6 +31,8 @@ public final class Native {
     private static final String LIBRARY = "libholdfast.so";
     private static final String CONSOLE = "hf-console";
     private static final int CONSOLE_FROM = 3;
+    private static final int BUSY_ATTEMPTS = 50;
+    private static final long BUSY_NANOS = 10_000_000;
 
     private static volatile long clockOffset;
 
@@ -52,7 +54,6 @@ public final class Native {
                     + System.getProperty("os.name") + " " + arch);
         }
         try {
-            // A folder of our own that only we can enter: nobody can put another file in its place.
             return unpacked(LIBRARY, "rwx------", file -> {
                 NativeLib lib =
                         LibraryLoader.create(NativeLib.class).failImmediately().load(file.toString());
@@ -62,7 +63,9 @@ public final class Native {
                 return lib;
             });
         } catch (IOException e) {
-            throw new UncheckedIOException("cannot unpack " + LIBRARY, e);
+            var x = new UnsatisfiedLinkError("cannot unpack " + LIBRARY + ": " + e.getMessage());
+            x.initCause(e);
+            throw x;
         }
     }
 
@@ -70,19 +73,21 @@ public final class Native {
         T of(Path file) throws IOException;
     }
 
-    /** Lets something use a file of the native module, which is there only meanwhile. */
+    /**
+     * Lets something use a file of the native module, which is there only meanwhile, in a folder that only we can write to. Others may run
+     * it, if they may enter the folder, but not read it: so the kernel lets nobody trace the process (it is not dumpable).
+     */
     private static <T> T unpacked(String name, String rights, Use<T> use) throws IOException {
         try (InputStream in = Native.class.getResourceAsStream(RESOURCES + name)) {
             if (in == null) {
-                throw new UnsatisfiedLinkError(
-                        RESOURCES + name + " is not on the class path (artifact holdfast-native)");
+                throw new IOException(RESOURCES + name + " is not on the class path (artifact holdfast-native)");
             }
             Path folder = Files.createTempDirectory("holdfast-native");
             Path file = folder.resolve(name);
             try {
                 Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString(rights));
                 Files.copy(in, file);
-                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwx--x--x"));
                 return use.of(file);
             } finally {
                 Files.deleteIfExists(file);
@@ -300,23 +305,34 @@ public final class Native {
      * @param name the VM's, for who lists processes
      * @param from the pipe's end to read from; stays the caller's
      * @param to the file, opened to append; stays the caller's
+     * @param netns descriptor of its network namespace, or -1
      */
-    public static Started spawnConsole(String name, int from, int to, int uid, int gid) throws IOException {
-        return unpacked(
-                CONSOLE,
-                "rwx--x--x",
-                program -> spawn(new Spawn(
-                        program,
-                        List.of(CONSOLE, name),
-                        List.of(),
-                        Path.of("/"),
-                        List.of(new Inherit(from, CONSOLE_FROM)),
-                        -1,
-                        uid,
-                        gid,
-                        List.of(),
-                        to,
-                        -1)));
+    public static Started spawnConsole(String name, int from, int to, int netns, int uid, int gid) throws IOException {
+        return unpacked(CONSOLE, "rwx--x--x", program -> {
+            var spawn = new Spawn(
+                    program,
+                    List.of(CONSOLE, name),
+                    List.of(),
+                    Path.of("/"),
+                    List.of(new Inherit(from, CONSOLE_FROM)),
+                    netns,
+                    uid,
+                    gid,
+                    List.of(),
+                    to,
+                    -1);
+            for (int attempt = 1; ; attempt++) {
+                try {
+                    return spawn(spawn);
+                } catch (NativeException e) {
+                    // another thread's child had our descriptor of the file, to write, when it was forked
+                    if (e.errno() != Errno.ETXTBSY || attempt == BUSY_ATTEMPTS) {
+                        throw e;
+                    }
+                    LockSupport.parkNanos(BUSY_NANOS);
+                }
+            }
+        });
     }
 
     private static byte[] pack(List<String> strings) {

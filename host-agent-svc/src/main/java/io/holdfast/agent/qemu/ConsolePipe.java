@@ -7,16 +7,16 @@ import org.jboss.logging.Logger;
 
 /**
  * The way of a VM's serial console to its file: a pipe, and a process that writes the file. With the file in its own hands QEMU stands in
- * write(2), and the guest with it, for as long as the file system's journal does: a tenth of a second and more while an image is forced to the same
- * disk. A pipe that is full loses what the guest says (QEMU's serial port tries four times), it never holds the guest.
+ * write(2), and the guest with it, for as long as the file system's journal does: tens of milliseconds while an image is forced to the same
+ * disk. A pipe that is full holds what the guest prints, as a slow serial line does; QEMU goes on.
  *
  * <p>Not thread-safe.
  */
 final class ConsolePipe implements AutoCloseable {
     private static final Logger LOG = Logger.getLogger(ConsolePipe.class);
     private static final int PIPE = 1 << 20;
-    /** O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW. */
-    private static final int APPEND = 1 | 02000 | 0100 | 0400000;
+    /** O_WRONLY, O_APPEND, O_CREAT; O_NOFOLLOW and O_NONBLOCK, because the VM's user could put a link or a FIFO there. */
+    private static final int APPEND = 1 | 02000 | 0100 | 0400000 | 04000;
 
     private static final int UNTIL_IT_ENDS = -1;
 
@@ -26,14 +26,14 @@ final class ConsolePipe implements AutoCloseable {
         this.writeEnd = writeEnd;
     }
 
-    /** Starts the process. It ends when the pipe has no writer any more: neither QEMU nor this, see {@link #close}. */
-    static ConsolePipe open(String vm, Path file, VmUser user) throws IOException {
+    /** Starts the process, in the VM's network namespace (a descriptor, or -1). It ends when the pipe has no writer any more: neither QEMU nor this, see {@link #close}. */
+    static ConsolePipe open(String vm, Path file, int netns, VmUser user) throws IOException {
         int[] pipe = Native.pipe(PIPE);
         int out = -1;
         boolean done = false;
         try {
             out = Native.open(file, APPEND, 0640);
-            Native.Started process = Native.spawnConsole(vm, pipe[0], out, user.uid(), user.gid());
+            Native.Started process = Native.spawnConsole(vm, pipe[0], out, netns, user.uid(), user.gid());
             Thread.ofPlatform().daemon().name("console-" + vm).start(() -> reap(vm, process));
             done = true;
             return new ConsolePipe(pipe[1]);

@@ -39,7 +39,9 @@ public final class QemuHypervisor implements Hypervisor {
 
     private static final int CONSOLE_FD = 9;
     private static final int FIRST_TAP_FD = 10;
-    private static final int O_WRONLY_APPEND_CREATE = 1 | 02000 | 0100;
+    /** With O_NOFOLLOW and O_NONBLOCK: the folder is the VM's user's. */
+    private static final int O_WRONLY_APPEND_CREATE = 1 | 02000 | 0100 | 0400000 | 04000;
+
     private static final Path HUGE = Path.of("/sys/kernel/mm/hugepages/hugepages-2048kB");
     private static final List<String> ENVIRONMENT = List.of("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C");
 
@@ -360,8 +362,9 @@ public final class QemuHypervisor implements Hypervisor {
         long logFrom = LogTail.size(log);
         int logFd = Native.open(log, O_WRONLY_APPEND_CREATE, 0640);
         Native.Started started;
-        try (ConsolePipe console =
-                spec.console() ? ConsolePipe.open(spec.name(), folder.resolve(QemuCommand.CONSOLE), user) : null) {
+        try (ConsolePipe console = spec.console()
+                ? ConsolePipe.open(spec.name(), folder.resolve(QemuCommand.CONSOLE), plan.namespaceFd(), user)
+                : null) {
             if (console != null) {
                 inherit.add(new Native.Inherit(console.fd(), CONSOLE_FD));
             }

@@ -122,7 +122,7 @@ final class StagePool {
 
     /**
      * A snapshot is being prepared: makes memory for its stream's and its copies' first segments, and a few more for the host, as far as
-     * the bound allows, so that none is made while VMs stand. {@link #closed} takes it back.
+     * the bound allows, so that none is made while VMs stand. {@link #closed} ends that; the memory stays for the next.
      */
     synchronized void opened() {
         open++;

@@ -38,15 +38,20 @@ class QemuVmTest {
             boolean gone = first.read(ByteBuffer.allocate(1)) < 0;
             assertThat(gone).isTrue();
             firstHasGone.complete(null);
-            SocketChannel second = server.accept();
+            answer(server);
+        } catch (IOException | RuntimeException | Error e) {
+            firstHasGone.completeExceptionally(e);
+        }
+    }
+
+    private static void answer(ServerSocketChannel server) throws IOException {
+        try (SocketChannel second = server.accept()) {
             say(second, "{\"QMP\": {\"version\": {}, \"capabilities\": []}}");
             BufferedReader commands = new BufferedReader(Channels.newReader(second, StandardCharsets.UTF_8));
             for (String line = commands.readLine(); line != null; line = commands.readLine()) {
                 String id = line.replaceFirst(".*\"id\":\"([0-9]+)\".*", "$1");
                 say(second, "{\"return\": {\"status\": \"running\"}, \"id\": \"" + id + "\"}");
             }
-        } catch (IOException e) {
-            firstHasGone.completeExceptionally(e);
         }
     }
 

@@ -286,6 +286,19 @@ class LauncherTest {
     }
 
     @Test
+    void anExportIntoALinkToAnEmptyFolderFillsThatFolder() throws Exception {
+        Files.createDirectory(dir.resolve("disk-out"));
+        Files.createSymbolicLink(dir.resolve("out"), dir.resolve("disk-out"));
+
+        Result result = run(export(":"));
+
+        assertThat(result.status()).as(result.output()).isZero();
+        assertThat(dir.resolve("disk-out/checkpoint.json")).exists();
+        assertThat(dir.resolve("disk-out/.partial")).doesNotExist();
+        assertThat(dir.resolve("out")).isSymbolicLink();
+    }
+
+    @Test
     void anExportThatFailsLeavesNothing() throws Exception {
         Result result = run(export("return 3"));
 

@@ -337,11 +337,12 @@ public final class Puller {
                 // may
                 // not be the only one that has them; a broken answer may have been broken on its way
                 LOG.warnf("event=read-again pack=%s reason=\"%s\"", f.pack(), e.getMessage());
-                look();
-                List<Target> again = new ArrayList<>();
-                for (Target t : f.targets().subList(s.done, f.targets().size())) {
-                    Place p = indexes.find(t.id());
-                    again.add(p == null ? t : new Target(t.id(), p, t.file(), t.offset(), t.length()));
+                List<Target> left = f.targets().subList(s.done, f.targets().size());
+                look(false);
+                List<Target> again = anew(left);
+                if (again.stream().anyMatch(t -> t.place().pack().equals(f.pack()))) {
+                    look(true); // it may have gone after the look
+                    again = anew(left);
                 }
                 for (Fetch g : FetchPlan.of(again, GAP, READ)) {
                     fetch(g, b, false);
@@ -349,10 +350,20 @@ public final class Puller {
             }
         }
 
-        /** Has the indexes look which packs there are: once, and after that only what is new in them. */
-        private void look() throws StorageException {
+        /** Where the chunks of these are by now. */
+        private List<Target> anew(List<Target> targets) throws StorageException {
+            List<Target> found = new ArrayList<>();
+            for (Target t : targets) {
+                Place p = indexes.find(t.id());
+                found.add(p == null ? t : new Target(t.id(), p, t.file(), t.offset(), t.length()));
+            }
+            return found;
+        }
+
+        /** Has the indexes look which packs there are: once, unless asked for, and after that only what is new in them. */
+        private void look(boolean again) throws StorageException {
             synchronized (looking) {
-                if (looked) {
+                if (looked && !again) {
                     indexes.refresh();
                 } else {
                     indexes.look();

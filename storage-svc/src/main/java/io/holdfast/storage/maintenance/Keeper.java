@@ -25,6 +25,9 @@ public final class Keeper implements CommandRunner.Maintenance {
     private final Leases leases;
     private final ChunkCodec codec;
     private final Repacker.Policy policy;
+    /** Packs that verify reads side by side at most: each takes 24 MiB of heap, and an archive may be at work in it. */
+    private static final int MOST_READERS = 2;
+
     private final int threads;
     private final Path room;
     private final Clock clock;
@@ -67,7 +70,8 @@ public final class Keeper implements CommandRunner.Maintenance {
         this.leases = leases;
         this.codec = codec;
         this.threads = threads;
-        this.policy = new Repacker.Policy(policy.packBytes(), policy.maxUnusedPercent(), policy.mostBytes(), threads);
+        // one at a time: an archive may be at work in the same heap, and nobody waits for a prune
+        this.policy = new Repacker.Policy(policy.packBytes(), policy.maxUnusedPercent(), policy.mostBytes(), 1);
         this.room = room;
         this.clock = clock;
     }
@@ -95,7 +99,7 @@ public final class Keeper implements CommandRunner.Maintenance {
                 long seed = ThreadLocalRandom.current().nextLong();
                 yield new Report.Verified(
                         done,
-                        new Verifier(keys, survey, reader, threads)
+                        new Verifier(keys, survey, reader, Math.min(threads, MOST_READERS))
                                 .verify(v.checkpoint(), v.samplePercent(), seed, progress));
             }
             case Command.Forget f -> {
@@ -128,7 +132,7 @@ public final class Keeper implements CommandRunner.Maintenance {
                 new Report.Counted(done, new Statistics(store, keys, survey).count(s.instance(), progress));
             case Command.Rebuild r -> {
                 int[] n = new int[1];
-                var result = new Rebuilder(store, keys, survey, leases)
+                var result = new Rebuilder(store, keys, survey)
                         .rebuild(
                                 r.dryRun(),
                                 (key, sha, held, m) ->

@@ -88,6 +88,9 @@ class Pruner {
         final Map<ChunkId, long[]> indexesOf = new HashMap<>();
 
         final LongSet live = survey.chunkSet();
+        /** Those of them that an index names. */
+        final LongSet indexed = survey.chunkSet();
+
         final List<VmObject> orphans = new ArrayList<>();
         SortedMap<ChunkId, Stored> packs = new TreeMap<>();
         List<Leases.Found> marks = List.of();
@@ -124,6 +127,11 @@ class Pruner {
             Stored s = packs.get(pack);
             Use use = uses.get(pack);
             return s != null && (use == null || use.objectBytes == s.bytes());
+        }
+
+        /** Whether no index names it while one that names needed chunks is lost: what it has may be just those, until a rebuild. */
+        boolean unknown(ChunkId pack) {
+            return !uses.containsKey(pack) && indexed.size() < live.size();
         }
 
         /** Whether something in it is needed that may be nowhere else. */
@@ -194,9 +202,12 @@ class Pruner {
         long liveBytes = 0;
         long deadBytes = 0;
         var toRepack = new ArrayList<ChunkId>();
+        int unknown = 0;
         for (var e : job.packs.entrySet()) {
             Instant since = job.markedPacks.get(e.getKey());
-            if (job.chosen.contains(e.getKey())) {
+            if (job.unknown(e.getKey())) {
+                unknown++;
+            } else if (job.chosen.contains(e.getKey())) {
                 toRepack.add(e.getKey());
             } else if (job.needed(e.getKey())) {
                 livePacks++;
@@ -217,6 +228,11 @@ class Pruner {
             } else if (job.old(e.getValue().modified(), now)) {
                 toMark.add(e.getKey());
             }
+        }
+        if (unknown > 0) {
+            LOG.warnf(
+                    "event=unindexed-packs-kept packs=%d needed-chunks-in-no-index=%d remedy=\"verify; rebuild; then prune again\"",
+                    unknown, job.live.size() - job.indexed.size());
         }
         var orphansToMark = new ArrayList<VmObject>();
         var orphansToDelete = new ArrayList<VmObject>();
@@ -369,12 +385,13 @@ class Pruner {
         }
     }
 
-    private static void use(Job job, Table t) {
+    private static void use(Job job, Table t) throws StorageException {
         Use use = job.uses.computeIfAbsent(t.id(), k -> new Use());
         long live = 0;
         long dead = 0;
         for (Entry e : t.content()) {
             if (job.live.contains(e.id())) {
+                boolean ignored = job.indexed.add(e.id());
                 live += e.storedBytes();
             } else {
                 dead += e.storedBytes();

@@ -2,7 +2,6 @@ package io.holdfast.storage.maintenance;
 
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.Maintenance.RebuildResult;
-import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
@@ -27,13 +26,11 @@ final class Rebuilder {
     private final ObjectStore store;
     private final Keys keys;
     private final Survey survey;
-    private final Leases leases;
 
-    Rebuilder(ObjectStore store, Keys keys, Survey survey, Leases leases) {
+    Rebuilder(ObjectStore store, Keys keys, Survey survey) {
         this.store = store;
         this.keys = keys;
         this.survey = survey;
-        this.leases = leases;
     }
 
     /** Hears of each checkpoint. */
@@ -44,8 +41,6 @@ final class Rebuilder {
     RebuildResult rebuild(boolean dryRun, OnCheckpoint each, Progress progress) throws StorageException {
         progress.steps();
         Damages damages = new Damages();
-        Set<ChunkId> marked = new HashSet<>();
-        leases.marks().forEach(f -> f.mark().packs().forEach(p -> marked.add(ChunkId.parse(p))));
         Set<ChunkId> named = new HashSet<>();
         var perIndex = new java.util.TreeMap<ChunkId, Set<ChunkId>>();
         for (ChunkId index : survey.indexes().keySet()) {
@@ -62,7 +57,8 @@ final class Rebuilder {
         // after the indexes: what they name was stored before, so that a pack missing here is gone
         SortedMap<ChunkId, Stored> packs = survey.packs();
         List<Stored> lost = packs.entrySet().stream()
-                .filter(e -> !named.contains(e.getKey()) && !marked.contains(e.getKey()))
+                // marked ones, too: a mark does not say that nobody needs a chunk of it (ADR 0014)
+                .filter(e -> !named.contains(e.getKey()))
                 .map(java.util.Map.Entry::getValue)
                 .toList();
         Set<String> checkpoints = survey.checkpoints();

@@ -18,6 +18,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
@@ -49,7 +50,7 @@ final class Verifier {
         final Damages damages = new Damages();
         final LongSet wanted = survey.chunkSet();
         /** Chunks that a pack has which is there, with its size. */
-        final LongSet found = survey.chunkSet();
+        LongSet found = survey.chunkSet();
         /** Checkpoints whose manifests could be read, with the VMs of which. */
         final SortedMap<String, List<VmArchive>> readable = new TreeMap<>();
 
@@ -58,6 +59,9 @@ final class Verifier {
 
         /** What is wrong with which pack. */
         final Map<ChunkId, String[]> bad = new ConcurrentHashMap<>();
+
+        /** Packs that were gone when they were to be read: a prune may have moved what is needed of them. */
+        final Set<ChunkId> moved = ConcurrentHashMap.newKeySet();
 
         int vms;
     }
@@ -73,11 +77,16 @@ final class Verifier {
         int lookedFor = needed.size() + job.bad.size();
         long total = sample.stream().mapToLong(Pack::bytes).sum();
         progress.total(total);
-        reader.readAll(
-                sample,
-                threads,
-                progress,
-                (p, e) -> job.bad.put(p.id(), new String[] {Damages.kind(e), e.getMessage()}));
+        reader.readAll(sample, threads, progress, (p, e) -> {
+            if (e.isMissing()) {
+                job.moved.add(p.id());
+            } else {
+                job.bad.put(p.id(), new String[] {Damages.kind(e), e.getMessage()});
+            }
+        });
+        if (!job.moved.isEmpty()) {
+            indexes(job, survey.packs()); // which of them matter still
+        }
         sufferers(job);
         return new VerifyResult(
                 only,
@@ -128,6 +137,7 @@ final class Verifier {
     private SortedMap<ChunkId, Pack> indexes(Job job, SortedMap<ChunkId, Stored> packs) throws StorageException {
         var needed = new TreeMap<ChunkId, Pack>();
         job.gone.clear();
+        job.found = survey.chunkSet();
         for (var index : survey.indexes().entrySet()) {
             try {
                 survey.index(index.getKey(), t -> {

@@ -394,6 +394,31 @@ class KeeperIT extends BucketTest {
     }
 
     @Test
+    void packsThatNoIndexNamesAreKeptWhileNeededChunksAreInNone_andARebuildNamesThemAll_alsoMarkedOnes()
+            throws Exception {
+        use(null, SHORT);
+        two();
+        TestImage.write(host.image("cp-lost", "a"), 4L << 20, 9);
+        TestHost.archive(host, "cp-lost", "a"); // never committed
+        await().atMost(Duration.ofSeconds(180))
+                .pollInterval(Duration.ofSeconds(1))
+                .until(() -> prune(true), p -> p.markedPacks() > 0);
+        prune(false);
+        for (String index : keys(KEYS.indexes())) {
+            store.delete(index);
+        }
+        List<String> all = keys(KEYS.packs());
+
+        PruneResult p = prune(false);
+
+        assertThat(p.markedPacks() + p.deletedPacks() + p.repackedPacks()).isZero();
+        assertThat(keys(KEYS.packs())).isEqualTo(all);
+        RebuildResult r = rebuild(false);
+        assertThat(r.packsIndexed()).isEqualTo(r.packs());
+        assertThat(verify(null, 100).sound()).isTrue();
+    }
+
+    @Test
     void packsOfWhichLittleIsNeededAreRewritten_andNothingIsUploadedAgainOrLost() throws Exception {
         use(WrapKey.parse("0123456789abcdef".repeat(4), "test"), SHORT);
         TestImage.write(host.image(CP1, "a"), 12L << 20, 1);

@@ -41,6 +41,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -342,7 +343,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 if (in.length() > limit) {
                     throw tooLarge(key, limit);
                 }
-                byte[] data = in.stream().readNBytes((int) Math.min(Integer.MAX_VALUE - 16, limit));
+                byte[] data = whole(in, limit);
                 if (in.stream().read() >= 0) {
                     throw tooLarge(key, limit);
                 }
@@ -352,6 +353,16 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 return data;
             }
         });
+    }
+
+    /** At most limit bytes; in one piece where the server says how many there are, so that a pack is not in memory twice. */
+    private static byte[] whole(Incoming in, long limit) throws IOException {
+        if (in.length() < 0) {
+            return in.stream().readNBytes((int) Math.min(Integer.MAX_VALUE - 16, limit));
+        }
+        byte[] data = new byte[(int) Math.min(in.length(), limit)];
+        int n = in.stream().readNBytes(data, 0, data.length);
+        return n == data.length ? data : Arrays.copyOf(data, n);
     }
 
     @Override
