@@ -100,9 +100,12 @@ final class Holder {
             Survey.addTo(wanted, survey.vm(m, a));
             objects.add(a.manifestKey());
         }
+        // packs of a checkpoint are there before it is; one that is gone cannot be locked, and others may have its
+        // chunks (ADR 0013)
+        var packs = survey.packs();
         for (ChunkId index : survey.indexes().keySet()) {
             survey.index(index, t -> {
-                if (t.entries().stream().anyMatch(e -> wanted.contains(e.id()))) {
+                if (packs.containsKey(t.id()) && t.entries().stream().anyMatch(e -> wanted.contains(e.id()))) {
                     objects.add(keys.pack(t.id()));
                 }
             });
