@@ -8,7 +8,6 @@ import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
-import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
@@ -16,7 +15,6 @@ import io.holdfast.storage.domain.StorageException;
 import java.time.Clock;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.TreeSet;
 
@@ -47,19 +45,18 @@ final class Holder {
      */
     Held hold(String checkpoint, String reason, Instant until, Progress progress) throws StorageException {
         Names.require("checkpoint", checkpoint);
-        boolean before = store.size(keys.hold(checkpoint)).isPresent();
         survey.checkpoint(checkpoint); // UNKNOWN_CHECKPOINT, or broken
         byte[] data = json(new Hold(1, checkpoint, reason, clock.instant(), until));
         store.put(keys.hold(checkpoint), data, 0, data.length);
         if (store.size(keys.gone(checkpoint)).isPresent()
                 || store.size(keys.checkpoint(checkpoint)).isEmpty()) {
-            if (!before) {
-                giveWay(keys.hold(checkpoint), data);
-            }
+            // The object stays: it may be by now that of somebody else who was told that he holds. It only keeps what a
+            // forget, which
+            // gave way too, has left; a prune removes it when there is no such checkpoint.
             throw new StorageException(
                     ErrorCode.REPOSITORY_BUSY,
                     "checkpoint " + checkpoint + " is being forgotten",
-                    "list the checkpoints; ask again if it is still there");
+                    "list the checkpoints; if it is still there, hold it again, or release it");
         }
         if (until == null) {
             return new Held(
@@ -72,19 +69,6 @@ final class Holder {
                         false,
                         "the bucket has no S3 Object Lock: Holdfast keeps the checkpoint until it is released, but who can"
                                 + " write to the bucket can delete it");
-    }
-
-    /** Takes a hold back, but not the one of somebody else who held the same checkpoint meanwhile, and perhaps was told so. */
-    private void giveWay(String key, byte[] mine) throws StorageException {
-        try {
-            if (Arrays.equals(store.get(key, Limits.MAX_HOLD), mine)) {
-                store.delete(key);
-            }
-        } catch (StorageException e) {
-            if (!e.isMissing()) {
-                throw e;
-            }
-        }
     }
 
     /** Locks every object that the checkpoint needs. */

@@ -262,6 +262,7 @@ class Pruner {
             deletedManifests = deleteOrphans(orphansToDelete);
             cleanMarks(job, toDelete, orphansToDelete);
             cleanGone(job, now);
+            cleanHolds(job, now);
             // last, when space was made; the packs are marked when indexes name all that was copied, and not before
             repacked = repack(job, run, toRepack, progress);
             toRepack.removeAll(new HashSet<>(repacked.emptied()));
@@ -621,6 +622,18 @@ class Pruner {
                     && f.mark().manifests().stream().noneMatch(waiting::contains);
             if (over) {
                 store.delete(f.key());
+            }
+        }
+    }
+
+    /** Holds of checkpoints that are not there: who asked for them came too late. */
+    private void cleanHolds(Job job, Instant now) throws StorageException {
+        for (Stored s : store.list(keys.holds())) {
+            String checkpoint = keys.held(s.key());
+            if (checkpoint != null
+                    && job.old(s.modified().plus(RUN_KEPT), now)
+                    && store.size(keys.checkpoint(checkpoint)).isEmpty()) {
+                store.delete(s.key());
             }
         }
     }

@@ -883,7 +883,17 @@ class ConcurrentMaintenanceTest {
                 .hasMessageContaining("is being forgotten");
 
         w.runAll();
-        assertThat(w.store.keys(KEYS.holds())).isEmpty();
+        // both gave way: the checkpoint is there, and stays held
+        assertThat(w.store.keys(KEYS.checkpoints())).hasSize(1);
+        assertThat(w.store.keys(KEYS.holds())).hasSize(1);
+
+        // what a hold that came too late has left goes once it is old
+        w.store.put(KEYS.hold("cp-forgotten"), new byte[] {1}, 0, 1);
+        w.prune(1);
+        assertThat(w.store.keys(KEYS.holds())).as("young").hasSize(2);
+        w.store.now = w.store.now.plus(Duration.ofDays(2)).plus(GRACE);
+        w.prune(1);
+        assertThat(w.store.keys(KEYS.holds())).containsExactly(KEYS.hold("cp-1"));
         remove(w.state);
     }
 
