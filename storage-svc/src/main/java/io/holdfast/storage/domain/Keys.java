@@ -70,13 +70,6 @@ public record Keys(String prefix) {
         return prefix + "holds/";
     }
 
-    /** The checkpoint that an object of the holds' folder holds, or null when it is none. */
-    public String held(String key) {
-        String name = key.startsWith(holds()) ? key.substring(holds().length()) : "";
-        String checkpoint = name.endsWith(".json") ? name.substring(0, name.length() - ".json".length()) : "";
-        return Names.valid(checkpoint) ? checkpoint : null;
-    }
-
     /** There as long as the checkpoint is held. */
     public String hold(String checkpoint) {
         return holds() + checkpoint + ".json";

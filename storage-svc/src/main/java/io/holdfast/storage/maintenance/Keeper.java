@@ -24,7 +24,7 @@ public final class Keeper implements CommandRunner.Maintenance {
     private final Repository repository;
     private final Leases leases;
     private final ChunkCodec codec;
-    private final Repacker.Policy policy;
+    private final Repack policy;
     /** Packs that verify reads side by side at most: each takes 24 MiB of heap, and an archive may be at work in it. */
     private static final int MOST_READERS = 2;
 
@@ -70,8 +70,7 @@ public final class Keeper implements CommandRunner.Maintenance {
         this.leases = leases;
         this.codec = codec;
         this.threads = threads;
-        // one at a time: an archive may be at work in the same heap, and nobody waits for a prune
-        this.policy = new Repacker.Policy(policy.packBytes(), policy.maxUnusedPercent(), policy.mostBytes(), 1);
+        this.policy = policy;
         this.room = room;
         this.clock = clock;
     }

@@ -58,9 +58,9 @@ class Pruner {
     private final Survey survey;
     private final Leases leases;
     private final Duration grace;
-    private final Repacker.Policy policy;
+    private final Keeper.Repack policy;
 
-    Pruner(ObjectStore store, Keys keys, Survey survey, Leases leases, Duration grace, Repacker.Policy policy) {
+    Pruner(ObjectStore store, Keys keys, Survey survey, Leases leases, Duration grace, Keeper.Repack policy) {
         this.policy = policy;
         this.store = store;
         this.keys = keys;
@@ -628,12 +628,13 @@ class Pruner {
 
     /** Holds of checkpoints that are not there: who asked for them came too late. */
     private void cleanHolds(Job job, Instant now) throws StorageException {
-        for (Stored s : store.list(keys.holds())) {
-            String checkpoint = keys.held(s.key());
-            if (checkpoint != null
-                    && job.old(s.modified().plus(RUN_KEPT), now)
-                    && store.size(keys.checkpoint(checkpoint)).isEmpty()) {
-                store.delete(s.key());
+        Set<String> held = survey.holds();
+        held.removeAll(survey.checkpoints());
+        for (String checkpoint : held) {
+            for (Stored s : store.list(keys.hold(checkpoint))) {
+                if (job.old(s.modified().plus(RUN_KEPT), now)) {
+                    store.delete(s.key());
+                }
             }
         }
     }

@@ -15,19 +15,13 @@ import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.jboss.logging.Logger;
 
 /**
  * Copies what is needed of packs into new ones, as it is stored: nothing is decrypted or compressed anew. Each pack is read whole and checked by
  * its digest first. It deletes nothing: when it has ended, what it copied is in packs that an index names; cut off before, it leaves garbage.
  *
- * <p>Memory: two packs per thread, and the tables of new packs until they are indexed (8 MiB at most).
+ * <p>One pack at a time: an archive may be at work in the same heap, and nobody waits for a prune. Memory: two packs, and the tables of new packs until they are indexed (8 MiB at most).
  */
 final class Repacker {
     private static final Logger LOG = Logger.getLogger(Repacker.class);
@@ -35,24 +29,14 @@ final class Repacker {
     private final ObjectStore store;
     private final Keys keys;
     private final Survey survey;
-    private final Policy policy;
+    private final Keeper.Repack policy;
 
-    Repacker(ObjectStore store, Keys keys, Survey survey, Policy policy) {
+    Repacker(ObjectStore store, Keys keys, Survey survey, Keeper.Repack policy) {
         this.store = store;
         this.keys = keys;
         this.survey = survey;
         this.policy = policy;
     }
-
-    /**
-     * How packs are rewritten.
-     *
-     * @param packBytes a new pack is uploaded from that size on
-     * @param maxUnusedPercent part of the bytes of needed packs that may be needed by nobody; 100: nothing is rewritten
-     * @param mostBytes of packs that one prune rewrites
-     * @param threads packs that are read side by side; with one it is the caller's
-     */
-    record Policy(int packBytes, int maxUnusedPercent, long mostBytes, int threads) {}
 
     /**
      * What was done.
@@ -65,13 +49,12 @@ final class Repacker {
     private final class Job {
         final List<ChunkId> packs;
         final LongSet needed;
-        /** Chunks that are elsewhere or under way there; guarded by itself. */
+        /** Chunks that are elsewhere or under way there. */
         final ChunkIndex elsewhere;
 
         final Vault vault;
         final int chunkBytes;
         final Progress progress;
-        final AtomicInteger next = new AtomicInteger();
         final List<ChunkId> emptied = new ArrayList<>();
         final List<Table> tables = new ArrayList<>();
         long tableBytes;
@@ -86,16 +69,15 @@ final class Repacker {
             this.chunkBytes = survey.chunkBytes();
         }
 
-        Void work() throws StorageException {
+        void work() throws StorageException {
             var builder = new PackFormat.Builder(policy.packBytes(), chunkBytes, vault);
-            for (int i = next.getAndIncrement(); i < packs.size(); i = next.getAndIncrement()) {
-                one(packs.get(i), builder);
+            for (ChunkId pack : packs) {
+                one(pack, builder);
                 progress.add(1);
             }
             if (!builder.isEmpty()) {
                 put(builder);
             }
-            return null;
         }
 
         private void one(ChunkId pack, PackFormat.Builder builder) throws StorageException {
@@ -113,14 +95,12 @@ final class Repacker {
                 return; // it stays as it is: verify names it
             }
             var mine = new ArrayList<Entry>();
-            synchronized (elsewhere) {
-                for (Entry e : t.content()) {
-                    if (needed.contains(e.id()) && !elsewhere.contains(e.id())) {
-                        mine.add(e);
-                    }
+            for (Entry e : t.content()) {
+                if (needed.contains(e.id()) && !elsewhere.contains(e.id())) {
+                    mine.add(e);
                 }
-                elsewhere.add(new Table(pack, mine));
             }
+            elsewhere.add(new Table(pack, mine));
             int at = PackFormat.HEADER;
             int taken = 0;
             for (Entry e : t.content()) {
@@ -133,28 +113,23 @@ final class Repacker {
                 }
                 at += e.storedBytes();
             }
-            synchronized (this) {
-                emptied.add(pack);
-            }
+            emptied.add(pack);
         }
 
         private void put(PackFormat.Builder builder) throws StorageException {
             Table t = builder.seal();
             store.put(keys.pack(t.id()), builder.bytes(), 0, builder.length(), t.id());
-            synchronized (this) {
-                newBytes += builder.length();
-                tables.add(t);
-                tableBytes += ChunkId.BYTES
-                        + 4
-                        + (long) PackFormat.ENTRY * t.entries().size();
-                if (tableBytes >= Survey.INDEX_BYTES) {
-                    index();
-                }
+            newBytes += builder.length();
+            tables.add(t);
+            tableBytes +=
+                    ChunkId.BYTES + 4 + (long) PackFormat.ENTRY * t.entries().size();
+            if (tableBytes >= Survey.INDEX_BYTES) {
+                index();
             }
             builder.clear();
         }
 
-        synchronized void index() throws StorageException {
+        void index() throws StorageException {
             if (!tables.isEmpty()) {
                 survey.storeIndex(tables, false);
                 tables.clear();
@@ -172,68 +147,8 @@ final class Repacker {
      */
     Done empty(List<ChunkId> packs, LongSet needed, ChunkIndex elsewhere, Progress progress) throws StorageException {
         Job job = new Job(packs, needed, elsewhere, progress);
-        int threads = Math.min(policy.threads(), packs.size());
-        if (threads <= 1) {
-            job.work();
-        } else {
-            beside(job, threads);
-        }
+        job.work();
         job.index();
         return new Done(List.copyOf(job.emptied), job.newBytes);
-    }
-
-    private static void beside(Job job, int threads) throws StorageException {
-        ExecutorService pool = Executors.newFixedThreadPool(threads, r -> {
-            Thread t = new Thread(r, "repack");
-            t.setDaemon(true);
-            return t;
-        });
-        try {
-            var running = new ArrayList<Future<?>>();
-            for (int i = 0; i < threads; i++) {
-                running.add(pool.submit(job::work));
-            }
-            for (Future<?> f : running) {
-                try {
-                    f.get();
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                    throw new StorageException(
-                            ErrorCode.INTERRUPTED, "repacking: the service is ending", "prune again", e);
-                } catch (ExecutionException e) {
-                    if (e.getCause() instanceof StorageException s) {
-                        throw s;
-                    }
-                    throw new StorageException(
-                            ErrorCode.INTERNAL,
-                            "repacking failed: " + e.getCause(),
-                            "report this with the service's log",
-                            e.getCause());
-                }
-            }
-        } finally {
-            job.next.set(job.packs.size());
-            pool.shutdownNow();
-            awaitEnd(pool); // what they use is closed next
-        }
-    }
-
-    private static void awaitEnd(ExecutorService pool) {
-        boolean interrupted = false;
-        try {
-            while (true) {
-                try {
-                    if (pool.awaitTermination(1, TimeUnit.HOURS)) {
-                        return;
-                    }
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                }
-            }
-        } finally {
-            if (interrupted) {
-                Thread.currentThread().interrupt();
-            }
-        }
     }
 }

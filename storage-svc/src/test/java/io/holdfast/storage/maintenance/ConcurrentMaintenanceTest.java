@@ -470,7 +470,7 @@ class ConcurrentMaintenanceTest {
                     new Survey(store, KEYS, r),
                     leases(r),
                     grace,
-                    new Repacker.Policy(CHUNK * 2, MAX_UNUSED, 6L * CHUNK, 1)) {
+                    new Keeper.Repack(CHUNK * 2, MAX_UNUSED, 6L * CHUNK)) {
                 @Override
                 boolean staysFor(Job job, ChunkId pack) {
                     return broken == Broken.COUNTS_ON_MARKED ? job.whole(pack) : super.staysFor(job, pack);

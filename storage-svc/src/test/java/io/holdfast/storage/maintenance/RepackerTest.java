@@ -20,8 +20,6 @@ import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** What is needed of packs is in others after they were rewritten, each chunk once; a broken pack stays as it is. */
 class RepackerTest {
@@ -69,8 +67,8 @@ class RepackerTest {
         return ChunkId.of(content(n));
     }
 
-    private Repacker repacker(int threads) {
-        return new Repacker(store, KEYS, survey, new Repacker.Policy(3 * CHUNK, 5, 1 << 30, threads));
+    private Repacker repacker() {
+        return new Repacker(store, KEYS, survey, new Keeper.Repack(3 * CHUNK, 5, 1 << 30));
     }
 
     private List<Integer> indexed(int most) throws StorageException {
@@ -95,9 +93,8 @@ class RepackerTest {
         return there;
     }
 
-    @ParameterizedTest
-    @ValueSource(ints = {1, 3})
-    void eachNeededChunkIsCopiedOnce_whatOthersHaveIsNot_andOldPacksStay(int threads) throws Exception {
+    @Test
+    void eachNeededChunkIsCopiedOnce_whatOthersHaveIsNot_andOldPacksStay() throws Exception {
         List<Table> packs = List.of(pack(0, 1, 2, 3), pack(3, 4, 5, 6), pack(6, 7, 8, 9, 10, 11), pack(12));
         var needed = new LongSet();
         for (int n : new int[] {1, 3, 4, 6, 8, 9, 10, 11}) {
@@ -108,7 +105,7 @@ class RepackerTest {
         List<ChunkId> ids = packs.stream().map(Table::id).toList();
         var progress = new Progress();
 
-        Repacker.Done done = repacker(threads).empty(ids, needed, elsewhere, progress);
+        Repacker.Done done = repacker().empty(ids, needed, elsewhere, progress);
 
         assertThat(done.emptied()).containsExactlyInAnyOrderElementsOf(ids);
         assertThat(indexed(13)).containsExactlyInAnyOrder(1, 3, 4, 6, 8, 10, 11);
@@ -130,7 +127,7 @@ class RepackerTest {
         }
 
         Repacker.Done done =
-                repacker(1).empty(List.of(bad.id(), gone.id(), good.id()), needed, new ChunkIndex(), new Progress());
+                repacker().empty(List.of(bad.id(), gone.id(), good.id()), needed, new ChunkIndex(), new Progress());
 
         assertThat(done.emptied()).containsExactly(good.id());
         assertThat(indexed(6)).containsExactly(0);
