@@ -73,6 +73,7 @@ class FaultPointsIT {
     private static final String KERNEL_WORDS = "console=ttyS0 quiet panic=-1 cryptomgr.notests mitigations=off nokaslr "
             + "no_timer_check audit=0 tsc=reliable random.trust_cpu=on ";
     private static final Pattern RX = Pattern.compile("RX last=(\\d+) got=(\\d+) lost=(\\d+) old=(\\d+)");
+    private static final Pattern CLOCK = Pattern.compile("CLOCK max_us=(\\d+) ");
     private static final Pattern RING = Pattern.compile("RING count=(\\d+) .* ok");
     private static final Map<String, String> HOST_OF = new TreeMap<>(Map.of("a", "h1", "b", "h2", "c", "h1"));
 
@@ -238,6 +239,37 @@ class FaultPointsIT {
                 .atMost(limit)
                 .pollInterval(Duration.ofMillis(20))
                 .until(() -> vms.stream().allMatch(vm -> console(vm).toFile().length() > before.get(vm) + 80));
+    }
+
+    private static Standstill watch(String... vms) {
+        Map<String, Path> consoles = new TreeMap<>();
+        for (String vm : vms.length == 0 ? HOST_OF.keySet().toArray(String[]::new) : vms) {
+            consoles.put(vm, console(vm));
+        }
+        return new Standstill(consoles);
+    }
+
+    /** No VM stood for longer than the cut's limit, whatever happened. */
+    private static void assertWithinLimit(String after, Standstill watched) throws Exception {
+        Map<String, Long> stood = watched.millis();
+        System.out.printf("FAULT %s: longest time without a word, of each VM: %s ms; load %s%n", after, stood, load());
+        if (busy()) {
+            System.out.printf(
+                    "NOT TESTED: %s: VMs run within the limit of the cut: the machine's load is %s%n", after, load());
+            return;
+        }
+        // They say a word every 200 ms, and on two processors that all of this shares not to the millisecond.
+        assertThat(stood.values())
+                .as("milliseconds that a VM stood: %s", stood)
+                .allMatch(millis -> millis < LIMIT_MILLIS + 3 * Standstill.PRINTS.toMillis());
+    }
+
+    private static double load() {
+        return Double.parseDouble(text(Path.of("/proc/loadavg")).split(" ", -1)[0]);
+    }
+
+    private static boolean busy() {
+        return load() > BUSY * Runtime.getRuntime().availableProcessors();
     }
 
     private static Map<String, Long> qemuDescriptors() throws Exception {
@@ -577,10 +609,11 @@ class FaultPointsIT {
         pair.launchAgent("h1");
         awaitRunning(Set.of("a", "c"), Duration.ofMinutes(2));
         long again = (System.nanoTime() - begin) / 1_000_000;
-        String load = text(Path.of("/proc/loadavg")).split(" ", -1)[0];
+        double load = load();
+        boolean busy = busy();
         System.out.printf("FAULT %s: all VMs run %d ms after the agent's start; load %s%n", after, again, load);
         pair.awaitReady("h1");
-        if (Double.parseDouble(load) > BUSY * Runtime.getRuntime().availableProcessors()) {
+        if (busy) {
             System.out.printf("NOT TESTED: within 3 s of the agent's start: the machine's load is %s%n", load);
             return;
         }
@@ -603,6 +636,7 @@ class FaultPointsIT {
     void stepFailsAt(FaultPoint point) throws Exception {
         // Given
         String operation = next("fail");
+        Standstill watched = watch();
         // When
         if (ofAbort(point)) {
             prepared(operation);
@@ -633,6 +667,7 @@ class FaultPointsIT {
                             ofPrepare(point) ? "prepare" : point.number() < 26 || point.isNative() ? "cut" : "write");
         }
         awaitRunning(HOST_OF.keySet(), SOON);
+        assertWithinLimit(point.key() + "=fail", watched);
         // Then
         aborted(operation, 2);
         assertNothingLeft();
@@ -664,6 +699,14 @@ class FaultPointsIT {
         assertThat(reports(operation, "h2", Report.CutDone.class)).isEqualTo(1);
         aborted(operation);
         assertNothingLeft();
+    }
+
+    /** The guest's own clock: the longest time between two of its wake-ups in each 200 ms, milliseconds. */
+    private static List<Long> gaps(String vm) {
+        return CLOCK.matcher(text(console(vm)))
+                .results()
+                .map(m -> Long.parseLong(m.group(1)) / 1000)
+                .toList();
     }
 
     private static long reports(String operation, String host, Class<? extends Report> type) throws Exception {
@@ -723,6 +766,7 @@ class FaultPointsIT {
         // Given
         String operation = next("broker");
         prepared(operation);
+        Standstill watched = watch();
         cutAccepted(operation);
         // When
         pair.brokerAnswers(false);
@@ -735,6 +779,7 @@ class FaultPointsIT {
                                 + " phase=cut attempt=1 event=written");
             }
             awaitRunning(HOST_OF.keySet(), SOON);
+            assertWithinLimit("broker stopped", watched);
         } finally {
             pair.brokerAnswers(true);
         }
@@ -790,6 +835,7 @@ class FaultPointsIT {
         try {
             prepared(operation);
             Pair.sh("sh", "-c", "head -c 390M /dev/zero > " + images + "/other || true");
+            Standstill watched = watch();
             // When
             cutBoth(operation);
             // Then
@@ -798,6 +844,7 @@ class FaultPointsIT {
             assertThat(f.code()).isEqualTo(ErrorCode.NO_SPACE);
             assertThat(f.header().phase()).isEqualTo("write");
             awaitRunning(HOST_OF.keySet(), SOON);
+            assertWithinLimit("image folder full", watched);
             aborted(operation);
             Files.delete(pair.images("h1").resolve("other"));
             assertNothingLeft();
@@ -817,6 +864,7 @@ class FaultPointsIT {
         // When
         cutBoth(operation);
         awaitReport(operation, "h1", Report.CutDone.class);
+        int linesBefore = gaps("a").size();
         int looks = 0;
         while (reports(operation, "h1", Report.Written.class) == 0) {
             awaitRunning(Set.of("a", "c"), Duration.ofSeconds(5));
@@ -826,6 +874,20 @@ class FaultPointsIT {
         assertThat(looks)
                 .as("times that both VMs were seen to run while the image was written")
                 .isGreaterThan(2);
+        List<Long> gaps = gaps("a").subList(linesBefore, gaps("a").size()).stream()
+                .sorted()
+                .toList();
+        System.out.printf(
+                "FAULT slow image folder: largest gap of the guest's clock in each 200 ms, ms: median %d, %s at most; load %s%n",
+                gaps.get(gaps.size() / 2), gaps.getLast(), load());
+        assertThat(gaps).hasSizeGreaterThan(10);
+        assertThat(gaps.get(gaps.size() / 2))
+                .as("milliseconds that the guest stood still, the median of all 200 ms; a wait for the disk is 150")
+                .isLessThan(100);
+        pair.await(Report.Written.class, operation, "h1", "write")
+                .images()
+                .forEach(i ->
+                        assertThat(i.capture().stalledMicros()).as("stage full").isZero());
         done(operation);
         arm("h1", "write.pages=slow:0");
         checkpoint("after");
@@ -860,6 +922,7 @@ class FaultPointsIT {
         pair.startAgent("h1", "-Dholdfast.agent.clock-offset=PT-1.2S", "-Dholdfast.agent.clock-tolerance=PT2H");
         String operation = next("clock");
         prepared(operation);
+        Standstill watched = watch();
         // When
         cutBoth(operation);
         // Then
@@ -867,6 +930,7 @@ class FaultPointsIT {
         aborted(operation);
         assertThat(awaitFailure(operation, "h1").code()).isIn(ErrorCode.ABORTED, ErrorCode.COOKIE_MISSING);
         awaitRunning(HOST_OF.keySet(), SOON);
+        assertWithinLimit("clock 1.2 s behind", watched);
         assertNothingLeft();
     }
 
@@ -912,6 +976,7 @@ class FaultPointsIT {
     void qemuThatHangsBetweenStopAndArmedKeepsNoOtherVmWaiting() throws Exception {
         // Given
         String operation = next("hang");
+        Standstill watched = watch("a", "b");
         cutUntilAllHaveStopped(operation);
         // When
         Pair.sh("kill", "-STOP", Long.toString(qemu("c")));
@@ -923,6 +988,7 @@ class FaultPointsIT {
             await("frames to the VM beside it").atMost(SOON).until(() -> last("a", RX, 1) > rx);
             System.out.printf(
                     "FAULT QEMU hangs: the others run and hear after %d ms%n", (System.nanoTime() - begin) / 1_000_000);
+            assertWithinLimit("QEMU of c hangs", watched);
         } finally {
             Pair.sh("kill", "-CONT", Long.toString(qemu("c")));
         }
@@ -939,6 +1005,7 @@ class FaultPointsIT {
     void qemuKilledBetweenStopAndArmedFailsTheCutAndTheOthersRun() throws Exception {
         // Given
         String operation = next("dead");
+        Standstill watched = watch("a", "b");
         cutUntilAllHaveStopped(operation);
         // When
         Pair.sh("kill", "-KILL", Long.toString(qemu("c")));
@@ -949,6 +1016,7 @@ class FaultPointsIT {
         assertThat(f.message()).contains("QEMU ended");
         assertThat(awaitFailure(operation, "h2").code()).isIn(ErrorCode.ABORTED, ErrorCode.COOKIE_MISSING);
         awaitRunning(Set.of("a", "b"), SOON);
+        assertWithinLimit("QEMU of c killed", watched);
         aborted(operation);
         for (String host : Pair.HOSTS) {
             try (Stream<Path> images = Files.list(pair.images(host))) {
