@@ -72,8 +72,8 @@ HF_API int hf_thread_realtime(int tid, int priority, int inherit);
 
 /* Reads a byte of another process at from, from + step, ... before to (process_vm_readv(2)); 0, or -errno at the first that cannot be read. */
 HF_API int hf_touch(int pid, uint64_t from, uint64_t to, uint64_t step);
-/* The calling thread's nice value, -20 to 19. */
-HF_API int hf_thread_nice(int nice);
+/* The nice value, -20 to 19, of a thread of any process by its id, or of the calling one: 0. */
+HF_API int hf_thread_nice(int tid, int nice);
 
 /* -- pages under write protection -------------------------------------------------------------------------------- */
 /* The userfaultfd of another process, a descriptor of our own to it. -ENOENT: it has none; -EEXIST: more than one. */

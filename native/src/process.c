@@ -224,7 +224,7 @@ int hf_touch(int pid, uint64_t from, uint64_t to, uint64_t step)
 	return 0;
 }
 
-int hf_thread_nice(int nice)
+int hf_thread_nice(int tid, int nice)
 {
-	return setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice) < 0 ? -errno : 0;
+	return setpriority(PRIO_PROCESS, (id_t)(tid != 0 ? tid : syscall(SYS_gettid)), nice) < 0 ? -errno : 0;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -121,7 +122,11 @@ static void processes(void)
 	EXPECT(hf_touch(getpid(), at, at, 4096) == 0);
 	EXPECT(hf_touch(getpid(), 0, 4096, 4096) == -EFAULT);
 	EXPECT(hf_touch(getpid(), at, at + 1, 0) == -EINVAL);
-	EXPECT(hf_thread_nice(0) == 0);
+	EXPECT(hf_thread_nice(0, 1) == 0 && getpriority(PRIO_PROCESS, 0) == 1);
+	EXPECT(hf_thread_nice(getpid(), 2) == 0 && getpriority(PRIO_PROCESS, 0) == 2);
+	EXPECT(hf_thread_nice(-1, 0) < 0);
+	int least = hf_thread_nice(0, 0); /* -EACCES without the right to it */
+	EXPECT(least == 0 || least == -EACCES || least == -EPERM);
 	/* "sh" "-c" "..."; no pipe after ls: the shell would hold its ends open for a moment */
 	static const char argv[] = "sh\0-c\0umask; echo $A; ls /proc/$$/fd; kill -9 $$\0";
 	int fds[] = {p[0], 9};

@@ -231,12 +231,6 @@ final class CheckpointWork {
             telemetry.cut(result.figures());
             reporter.first(new Report.CutDone(reporter.header("cut", "done"), result.figures()));
             faults.reach(FaultPoint.CUT_REPORTED);
-            for (CutEngine.Participant p : open.participants) {
-                token.check();
-                long left = instances.settings.writeLimit().toNanos() - (System.nanoTime() - begin);
-                p.snapshot().awaitComplete(Duration.ofNanos(Math.max(left, 1)));
-            }
-            token.check();
             faults.reach(FaultPoint.WRITE_FRAMES);
             for (Map.Entry<NicId, List<Frame>> e : result.frames().entrySet()) {
                 NicId nic = e.getKey();
@@ -251,6 +245,12 @@ final class CheckpointWork {
                 }
             }
             instances.ports.images().writeFigures(open.id, result.figures());
+            for (CutEngine.Participant p : open.participants) {
+                token.check();
+                long left = instances.settings.writeLimit().toNanos() - (System.nanoTime() - begin);
+                p.snapshot().awaitComplete(Duration.ofNanos(Math.max(left, 1)));
+            }
+            token.check();
             faults.reach(FaultPoint.WRITE_SEALING);
             for (CutEngine.Participant p : open.participants) {
                 token.check();

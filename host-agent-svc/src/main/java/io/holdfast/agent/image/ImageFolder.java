@@ -14,8 +14,10 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 
 /**
  * One VM's image folder, see docs/formats.md. Either new and being written (by {@code prepareSnapshot}, {@code writeFrames} and {@code seal}), or
@@ -44,6 +46,7 @@ public final class ImageFolder implements Image {
     private final Runnable sealed;
 
     // Guarded by this.
+    private final Map<String, String> digests = new HashMap<>();
     private MachineFile machine;
     private MachineFile.Qemu qemu;
     private List<MachineFile.Nic> nics = List.of();
@@ -190,6 +193,22 @@ public final class ImageFolder implements Image {
         return "disk-" + disk + ".raw";
     }
 
+    /** Takes the digest of a file that is whole and will not change, beforehand: {@link #seal} has less to do. */
+    public void digest(String name) throws IOException {
+        String digest = Digests.of(folder.resolve(name));
+        synchronized (this) {
+            digests.put(name, digest);
+        }
+    }
+
+    private String digestOf(Path file) throws IOException {
+        String known;
+        synchronized (this) {
+            known = digests.get(file.getFileName().toString());
+        }
+        return known == null ? Digests.of(file) : known;
+    }
+
     /** Says what VM is captured. Before {@link #captured}. */
     public synchronized void describe(
             MachineFile.Qemu describedQemu,
@@ -274,7 +293,7 @@ public final class ImageFolder implements Image {
             }
             for (Path p : names) {
                 String name = p.getFileName().toString();
-                files.add(new VmImage.ImageFile(name, Files.size(p), name.equals(RAM) ? null : Digests.of(p)));
+                files.add(new VmImage.ImageFile(name, Files.size(p), name.equals(RAM) ? null : digestOf(p)));
             }
             MachineFile m;
             synchronized (this) {

@@ -15,7 +15,7 @@ import java.util.List;
 public final class RamWriter implements StreamSink {
     private static final int RUN_PAGES = 256;
     /** Bytes after which the disk is to begin, so that little is left to wait for at the end. */
-    private static final int BEGIN_EVERY = 32 << 20;
+    private static final int BEGIN_EVERY = 8 << 20;
 
     private final FileChannel file;
     private final Runnable armedSignal;

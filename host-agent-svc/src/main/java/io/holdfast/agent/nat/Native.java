@@ -175,9 +175,14 @@ public final class Native {
         check(lib().hf_touch(pid, from, to, step), "read memory of process " + pid);
     }
 
-    /** Puts the calling platform thread behind the others of this process. */
-    public static void yieldToOthers() {
-        int ignored = lib().hf_thread_realtime(0, 0, 0) + lib().hf_thread_nice(10);
+    /**
+     * Puts a thread among the ordinary ones with a nice value. Without the right to it, or when the thread is gone, nothing changes.
+     *
+     * @param tid of any process, or 0: the calling platform thread
+     * @param nice -20 (much processor time) to 19
+     */
+    public static void nice(int tid, int nice) {
+        int ignored = lib().hf_thread_realtime(tid, 0, 0) + lib().hf_thread_nice(tid, nice);
     }
 
     /** An eventfd to wake a {@link #poll}. */

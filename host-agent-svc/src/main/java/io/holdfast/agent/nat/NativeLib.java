@@ -35,7 +35,7 @@ public interface NativeLib {
 
     int hf_touch(int pid, long from, long to, long step);
 
-    int hf_thread_nice(int nice);
+    int hf_thread_nice(int tid, int nice);
 
     int hf_uffd_of(int pid, int pidfd);
 

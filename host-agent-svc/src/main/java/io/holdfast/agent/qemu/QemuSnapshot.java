@@ -50,6 +50,15 @@ final class QemuSnapshot implements Vm.Snapshot {
 
     /** Its size from then on: small, so that QEMU does not run far ahead of the pace (128 KiB of zero pages are 58 MiB of RAM). */
     private static final int PIPE_FLOWING = 128 << 10;
+    /** Its size where nothing holds the stream back: then each side has much to do before it waits for the other. */
+    private static final int PIPE_ROOM = 1 << 20;
+
+    /** Then QEMU's thread and the reader of its stream have their time before other work of the host, and the disk's before none. */
+    private static final int NICE_STREAM = -10;
+
+    private static final int NICE_WRITER = 0;
+    /** Elsewhere the disk's work comes last. */
+    private static final int NICE_LAST = 10;
     /** More than QEMU writes before the first RAM record, by far. */
     private static final int TASTE = 64 << 10;
 
@@ -138,6 +147,8 @@ final class QemuSnapshot implements Vm.Snapshot {
                 if (Files.exists(vm.folder().resolve(name))) {
                     boolean ignored = cloner.copy(
                             vm.folder().resolve(name), image.folder().resolve(name));
+                    force(image.folder().resolve(name));
+                    image.digest(name);
                 }
             }
             ram = image.create(ImageFolder.RAM);
@@ -296,7 +307,8 @@ final class QemuSnapshot implements Vm.Snapshot {
         try {
             if (taste()) {
                 faults.reachIo(FaultPoint.WRITE_STREAM);
-                int ignored = Native.lib().hf_pipe_size(pipe, PIPE_FLOWING); // refused: only slower
+                int ignored =
+                        Native.lib().hf_pipe_size(pipe, free() ? PIPE_ROOM : PIPE_FLOWING); // refused: only slower
                 swallow();
             }
         } catch (IOException e) {
@@ -320,8 +332,8 @@ final class QemuSnapshot implements Vm.Snapshot {
             }
             left -= n;
         }
-        vm.threads().armed();
         serving = copies != null && copies.begin();
+        vm.threads().armed(free() ? NICE_STREAM : 0);
         flowing.await();
         return true;
     }
@@ -334,10 +346,17 @@ final class QemuSnapshot implements Vm.Snapshot {
         long began = System.nanoTime();
         AtomicInteger streams = stage.pool().streams();
         streams.incrementAndGet();
+        boolean urgent = !free();
+        if (!urgent) {
+            Native.nice(0, NICE_STREAM);
+        }
         try {
-            int room = Runtime.getRuntime().availableProcessors() / 2;
             for (int n = 1; n > 0; ) {
-                int beside = streams.get() - room;
+                if (!urgent && !serving) { // guests wait for the stream from now on
+                    Native.hurry();
+                    urgent = true;
+                }
+                int beside = streams.get() - StagePool.ROOM;
                 n = take(beside > 0 ? SIP : StagePool.SEGMENT);
                 if (beside > 0) {
                     LockSupport.parkNanos(beside * PACE_NANOS);
@@ -347,6 +366,11 @@ final class QemuSnapshot implements Vm.Snapshot {
             streams.decrementAndGet();
             streamNanos = System.nanoTime() - began;
         }
+    }
+
+    /** Whether nobody waits for the stream, nor for the processors that it takes. */
+    private boolean free() {
+        return serving && stage.pool().roomForAll();
     }
 
     /** Reads once; 0 at the end of the stream or when given up. */
@@ -401,7 +425,7 @@ final class QemuSnapshot implements Vm.Snapshot {
                 if (armed.isDone() && !behind) {
                     writing.await();
                     vm.threads().calmAll();
-                    Native.yieldToOthers();
+                    Native.nice(0, free() ? NICE_WRITER : NICE_LAST);
                     if (!serving) { // guests wait for the stream: it has the processor first
                         stage.awaitHalfFullOrEnd();
                     }
@@ -419,11 +443,6 @@ final class QemuSnapshot implements Vm.Snapshot {
             for (MachineFile.Disk d : vm.vmRecord().disks()) {
                 if (scratch(d)) {
                     force(image.folder().resolve(d.file()));
-                }
-            }
-            for (String name : Set.of(ImageFolder.KERNEL, ImageFolder.INITRD, ImageFolder.FIRMWARE)) {
-                if (Files.exists(image.folder().resolve(name))) {
-                    force(image.folder().resolve(name));
                 }
             }
             image.captured(armed.join(), pages, devices);

@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntConsumer;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -71,19 +72,21 @@ final class QemuThreads {
     /**
      * The snapshot is armed, its thread goes on among the ordinary ones: before them it would take a processor for itself as long as its
      * stream flows, and guests would feel that more than they feel waiting for it.
+     *
+     * @param nice how much of the time that they share it gets
      */
-    void armed() {
-        calmIf(t -> name(t).contains("snapshot"));
+    void armed(int nice) {
+        forEach(t -> name(t).contains("snapshot"), t -> Native.nice(t, nice));
     }
 
     /** Every thread, also those that were made meanwhile. Not for hot paths. */
     void calmAll() {
-        calmIf(t -> true);
+        forEach(t -> true, t -> Native.urgent(t, 0));
     }
 
-    private void calmIf(Predicate<Path> which) {
+    private void forEach(Predicate<Path> which, IntConsumer action) {
         try {
-            tasks().stream().filter(which).forEach(t -> Native.urgent(id(t), 0));
+            tasks().stream().filter(which).mapToInt(QemuThreads::id).forEach(action);
         } catch (IOException e) {
             LOG.debugf("event=threads-gone pid=%d", pid);
         }

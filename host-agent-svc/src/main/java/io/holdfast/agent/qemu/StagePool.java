@@ -18,6 +18,9 @@ final class StagePool {
     static final int SEGMENT = 2 << 20;
     private static final int LEAST_FREE = 8;
 
+    /** Streams at once for which there are processors beside the guests'. */
+    static final int ROOM = Runtime.getRuntime().availableProcessors() / 2;
+
     private final AtomicInteger streams = new AtomicInteger();
 
     // Guarded by this.
@@ -152,6 +155,11 @@ final class StagePool {
     /** Streams of this host that flow now; whoever reads one adds itself and takes itself off. */
     AtomicInteger streams() {
         return streams;
+    }
+
+    /** Whether there is a processor for each snapshot of the host beside its guest's. */
+    synchronized boolean roomForAll() {
+        return open <= ROOM;
     }
 
     /** Whether half of the memory is in use: it is time to write. */

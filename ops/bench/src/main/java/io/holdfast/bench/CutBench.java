@@ -30,8 +30,10 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.net.URI;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -42,6 +44,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.function.ToLongFunction;
 
 /**
  * {@code cut [--runs N] [--warm N] [--only CASE,CASE...] [--trace yes] [--json FILE]}: what a cut costs, by the figures that every checkpoint
@@ -96,7 +99,7 @@ final class CutBench {
                     + " time of the pause in which no QEMU of the network was at work on a command (cookies, ledger, our threads).",
             "guest gap: longest time between two wake-ups of a 1 kHz loop in the guest from the cut until the image was complete; a"
                     + " stopped guest's clock stands, so the pause comes on top. quiet gap: the same before the cut.",
-            "capture: bytes of data over the time from the cut to durable images; the peer does not sync its file.");
+            "capture: bytes of data over the time from the cut to durable images; the peer does not sync its file; synced: with the time to do that.");
 
     private final PrintStream out;
     private final int runs;
@@ -352,6 +355,8 @@ final class CutBench {
             double mib = 0;
             double stalled = 0;
             double copied = 0;
+            double stream = 0;
+            double durable = 0;
             for (Events.Seen s : events.seen()) {
                 if (s.data() instanceof Report.Written w
                         && w.header().operation().equals(operation)) {
@@ -360,19 +365,17 @@ final class CutBench {
                                     .mapToLong(i -> i.capture().copiedBytes())
                                     .sum()
                             / 1048576.0;
-                    stalled = Math.max(
-                            stalled,
-                            w.images().stream()
-                                            .mapToLong(i -> i.capture().stalledMicros())
-                                            .max()
-                                            .orElse(0)
-                                    / 1000.0);
+                    stalled = Math.max(stalled, longestMillis(w, VmImage.Capture::stalledMicros));
+                    stream = Math.max(stream, longestMillis(w, VmImage.Capture::streamMicros));
+                    durable = Math.max(durable, longestMillis(w, VmImage.Capture::durableMicros));
                 }
             }
             samples.add("data MiB", mib);
             samples.add("copied MiB", copied);
             samples.add("stage full ms", stalled);
             double complete = seconds(operation);
+            samples.add("stream ms", stream);
+            samples.add("durable ms", durable);
             samples.add("image complete ms", complete * 1000);
             samples.add("capture MiB/s", mib / complete);
             if (c.vms() > 1) {
@@ -396,6 +399,14 @@ final class CutBench {
             }
             samples.add("guest gap ms", gap);
             samples.add("pause + gap ms", gap + cut.longestPauseMicros() / 1000.0);
+        }
+
+        private static double longestMillis(Report.Written written, ToLongFunction<VmImage.Capture> micros) {
+            return written.images().stream()
+                            .mapToLong(i -> micros.applyAsLong(i.capture()))
+                            .max()
+                            .orElse(0)
+                    / 1000.0;
         }
 
         /** Longest time that an agent's JVM stood while the cut was taken on its host, milliseconds; 0 when none did. */
@@ -498,7 +509,15 @@ final class CutBench {
             long saved = System.nanoTime();
             peer.command("cont", "{}");
             samples.add("QEMU save pause ms", (System.nanoTime() - start) / 1e6);
-            samples.add("QEMU save MiB/s", image.toFile().length() / 1048576.0 * 1e9 / (saved - stopped));
+            double mib = image.toFile().length() / 1048576.0;
+            samples.add("QEMU save MiB/s", mib * 1e9 / (saved - stopped));
+            long before = System.nanoTime();
+            try (FileChannel c = FileChannel.open(image, StandardOpenOption.WRITE)) {
+                c.force(true);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+            samples.add("QEMU synced MiB/s", mib * 1e9 / (saved - stopped + System.nanoTime() - before));
         }
     }
 
@@ -582,7 +601,8 @@ final class CutBench {
                 "GAP",
                 "CAPTURE MiB/s",
                 "QEMU PAUSE",
-                "QEMU MiB/s");
+                "QEMU MiB/s",
+                "SYNCED");
         for (Case c : cases) {
             Samples s = results.get(c.name());
             t.row(
@@ -595,7 +615,8 @@ final class CutBench {
                     c.vms() == 1 ? Results.number(s.median("guest gap ms")) : null,
                     Results.number(s.median("capture MiB/s")),
                     c.peer() ? Results.number(s.median("QEMU save pause ms")) : null,
-                    c.peer() ? Results.number(s.median("QEMU save MiB/s")) : null);
+                    c.peer() ? Results.number(s.median("QEMU save MiB/s")) : null,
+                    c.peer() ? Results.number(s.median("QEMU synced MiB/s")) : null);
         }
         t.print(out);
         out.println("accelerator " + accelerator);
