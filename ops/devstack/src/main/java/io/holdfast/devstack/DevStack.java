@@ -382,13 +382,21 @@ public final class DevStack implements AutoCloseable {
 
     private void launch(String name) {
         Path file = pidFile(name);
-        ProcessKit.Running running = ProcessKit.start(command(name), Map.of(), config.log(name));
+        ProcessKit.Running running = ProcessKit.start(command(name), environment(name), config.log(name));
         try {
             Files.writeString(file, running.ids().text());
         } catch (IOException e) {
             running.close();
             throw new UncheckedIOException(e);
         }
+    }
+
+    /**
+     * What a process gets beside the environment of who starts it. A storage service's archives and pulls have threads of their own, which come
+     * to ever other arenas of malloc; each keeps what they freed. Two are enough: Java code allocates on the heap.
+     */
+    private static Map<String, String> environment(String name) {
+        return name.startsWith("storage-") ? Map.of("MALLOC_ARENA_MAX", "2") : Map.of();
     }
 
     private List<String> command(String name) {

@@ -22,14 +22,10 @@ class StorageMemoryIT extends E2e {
 
     @Test
     void archiveAndRestoreOfTwoGibibytesOfMemoryTakeAtMost512MiBOfEachService() {
-        // Given services that have done nothing yet (what one has after an hour of other tests is told, not tested),
-        // and a VM that has
-        // written 2 GiB
+        // Given services that have done whatever the tests before asked of them, and a VM that has written 2 GiB
         for (String host : List.of("h1", "h3")) {
             System.out.println("[e2e] storage-" + host + " after the tests before: VmHWM "
                     + kib(status(host), "VmHWM") / 1024 + " MiB");
-            stack().kill("storage-" + host);
-            stack().start("storage-" + host);
         }
         var vm = RingNet.vm("a", lab().guest(), "2560MiB", "hf.run=touch,2048,100", List.of());
         completed(

@@ -276,7 +276,7 @@ public final class Archiver {
     /** SHA-256 of a file. */
     static ChunkId digest(Path file) throws IOException {
         MessageDigest md = ChunkId.sha256();
-        byte[] buffer = new byte[256 * 1024];
+        byte[] buffer = new byte[InPieces.PIECE];
         try (InputStream in = Files.newInputStream(file)) {
             for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
                 md.update(buffer, 0, n);
@@ -702,15 +702,12 @@ public final class Archiver {
 
     private static void read(FileChannel channel, Path file, long offset, byte[] into, int length)
             throws StorageException {
-        ByteBuffer b = ByteBuffer.wrap(into, 0, length);
         try {
-            while (b.hasRemaining()) {
-                if (channel.read(b, offset + b.position()) < 0) {
-                    throw new StorageException(
-                            ErrorCode.IO_FAILED,
-                            "image file " + file + " became shorter while it was archived",
-                            "nobody may change an image that is archived");
-                }
+            if (!InPieces.read(channel, offset, ByteBuffer.wrap(into, 0, length))) {
+                throw new StorageException(
+                        ErrorCode.IO_FAILED,
+                        "image file " + file + " became shorter while it was archived",
+                        "nobody may change an image that is archived");
             }
         } catch (IOException e) {
             throw Indexes.io("reading", file, e);

@@ -36,10 +36,7 @@ public final class Folders {
     static void writeDurably(Path file, ByteBuffer data) throws IOException {
         Path tmp = file.resolveSibling(file.getFileName() + ".tmp");
         try (FileChannel c = FileChannel.open(tmp, WRITE, CREATE, TRUNCATE_EXISTING)) {
-            ByteBuffer b = data.duplicate();
-            while (b.hasRemaining()) {
-                c.write(b);
-            }
+            InPieces.write(c, 0, data.duplicate());
             c.force(true);
         }
         Files.move(tmp, file, StandardCopyOption.ATOMIC_MOVE);

@@ -243,9 +243,7 @@ public final class Indexes {
                 return c.map(FileChannel.MapMode.READ_ONLY, 0, Math.min(c.size(), Integer.MAX_VALUE));
             }
             ByteBuffer data = ByteBuffer.allocate((int) c.size());
-            while (data.hasRemaining() && c.read(data) >= 0) {
-                // until all of it is here
-            }
+            InPieces.read(c, 0, data); // as far as it goes: what is missing fails the digest
             return data.flip();
         }
     }

@@ -427,10 +427,7 @@ public final class Puller {
 
         private void write(Target t, byte[] plain) throws StorageException {
             try {
-                ByteBuffer b = ByteBuffer.wrap(plain, 0, t.length());
-                while (b.hasRemaining()) {
-                    files.get(t.file()).write(b, t.offset() + b.position());
-                }
+                InPieces.write(files.get(t.file()), t.offset(), ByteBuffer.wrap(plain, 0, t.length()));
                 progress.add(t.length());
                 sync(t.file(), t.length());
             } catch (IOException e) {
