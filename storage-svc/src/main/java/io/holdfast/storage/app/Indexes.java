@@ -97,7 +97,12 @@ public final class Indexes {
                 large.add(id);
             }
         }
-        if (leases > 0 || there.containsAll(known.loaded)) {
+        if (leases > 0) {
+            take(known, there, large);
+            return;
+        }
+        tidy(there);
+        if (there.containsAll(known.loaded)) {
             take(known, there, large);
             return;
         }
@@ -118,6 +123,20 @@ public final class Indexes {
             if (!done) {
                 next.room.close();
             }
+        }
+    }
+
+    /** Copies of indexes that are gone go, too. */
+    private void tidy(Set<ChunkId> there) {
+        try (var copies = Files.list(cache)) {
+            for (Path copy : copies.toList()) {
+                ChunkId id = ChunkId.parse(copy.getFileName().toString());
+                if (id != null && !there.contains(id)) {
+                    Files.delete(copy);
+                }
+            }
+        } catch (IOException e) {
+            LOG.warnf(e, "event=index-cache-not-tidied folder=%s", cache);
         }
     }
 

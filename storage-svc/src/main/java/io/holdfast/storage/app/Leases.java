@@ -78,9 +78,17 @@ public final class Leases {
         long start = nanos.getAsLong();
         Set<ChunkId> going = going(marks());
         going.addAll(going(sweeps()));
-        Duration half = repository.grace().dividedBy(2);
         Set<ChunkId> present = indexes.lease(going);
-        return new Lease(store, keys, indexes, going, present, half, start, nanos);
+        boolean done = false;
+        try {
+            Duration half = repository.grace().dividedBy(2);
+            done = true;
+            return new Lease(store, keys, indexes, going, present, half, start, nanos);
+        } finally {
+            if (!done) {
+                indexes.letGo();
+            }
+        }
     }
 
     private static Set<ChunkId> going(List<Found> found) {

@@ -9,6 +9,7 @@ import io.holdfast.storage.app.Indexes;
 import io.holdfast.storage.app.Lease;
 import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.domain.PackFormat.Table;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -77,6 +78,11 @@ class LeaseTest {
 
         assertThat(found).containsExactly(true);
         assertThat(indexes.contains(id(2))).isTrue();
+        try (var copies = Files.list(state.resolve("index-cache"))) {
+            assertThat(copies.map(c -> KEYS.indexes() + c.getFileName()))
+                    .as("no copy stays of an index that is gone")
+                    .containsExactlyElementsOf(r.store.keys(KEYS.indexes()));
+        }
     }
 
     @Test
