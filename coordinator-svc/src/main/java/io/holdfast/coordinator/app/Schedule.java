@@ -17,7 +17,7 @@ import java.util.function.Predicate;
  */
 public final class Schedule {
     /** CloudEvents source of the requests. */
-    public static final String SOURCE = "/holdfast/schedule";
+    public static final String SOURCE = Ids.SCHEDULE;
 
     private static final Duration AGAIN = Duration.ofMinutes(5);
 

@@ -45,6 +45,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -1507,8 +1508,14 @@ public final class Decider {
                     .sorted(Comparator.comparing((Operation o) -> ((Ended) o.state()).endedAt())
                             .thenComparing(Operation::id))
                     .toList();
+            var lastRuns = new EnumMap<OperationKind, String>(OperationKind.class);
+            over.stream()
+                    .filter(o -> Ids.SCHEDULE.equals(o.requestSource()))
+                    .forEach(o -> lastRuns.put(o.kind(), o.id()));
             over.stream()
                     .limit(Math.max(0, over.size() - settings.keptOperations()))
+                    .filter(o ->
+                            !lastRuns.containsValue(o.id())) // it tells a coordinator that starts that the run was done
                     .forEach(o -> forgetOperation(o.id()));
         }
 

@@ -14,6 +14,9 @@ public final class Ids {
     private static final DateTimeFormatter CHECKPOINT_TIME =
             DateTimeFormatter.ofPattern("yyyyMMdd't'HHmmss'z'", Locale.ROOT).withZone(ZoneOffset.UTC);
 
+    /** CloudEvents source of requests that are due by the clock. */
+    public static final String SCHEDULE = "/holdfast/schedule";
+
     private Ids() {}
 
     /** The operation of a request: the same for every repeat of the request. */

@@ -341,19 +341,7 @@ class DeciderTest {
 
     @Test
     void givenFinishedOperations_whenMoreFinishThanAreKept_theOldestAreForgotten() {
-        Settings d = Settings.defaults();
-        var few = new Decider(new Settings(
-                d.cutLead(),
-                d.cutLimit(),
-                d.alive(),
-                d.lost(),
-                d.settle(),
-                d.resend(),
-                1,
-                10,
-                20,
-                d.defaultLimit(),
-                d.limits()));
+        Decider few = Fixture.forgetful();
         running("net", 1, "h1");
         give(new Input.Announced(Ids.operation("/test", "deploy-net")));
         checkpointed("net");

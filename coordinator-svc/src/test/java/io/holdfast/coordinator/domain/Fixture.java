@@ -51,6 +51,23 @@ public final class Fixture {
         return SpecNormalizer.normalize(new NetworkSpec(name, List.of(new SegmentSpec("lan", null)), list, placement));
     }
 
+    /** A decider that keeps one finished operation. */
+    static Decider forgetful() {
+        Settings d = Settings.defaults();
+        return new Decider(new Settings(
+                d.cutLead(),
+                d.cutLimit(),
+                d.alive(),
+                d.lost(),
+                d.settle(),
+                d.resend(),
+                1,
+                10,
+                20,
+                d.defaultLimit(),
+                d.limits()));
+    }
+
     public static Input.Requested request(String id, Request request) {
         return new Input.Requested(id, "/test", request, "00112233445566778899aabbccddeeff", Map.of());
     }

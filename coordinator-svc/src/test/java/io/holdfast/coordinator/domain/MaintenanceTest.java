@@ -279,4 +279,29 @@ class MaintenanceTest {
 
         assertThat(commands()).containsExactly(before);
     }
+
+    @Test
+    void theLastScheduledRunOfEachKindIsNotForgottenAmongOthers_soThatItIsNotDoneAgainAfterARestart() {
+        Decider few = Fixture.forgetful();
+        storage("h1", true);
+        for (String run : List.of("prune/1", "prune/2")) {
+            give(new Input.Requested(
+                    run, Ids.SCHEDULE, new Request.Prune(false), "00112233445566778899aabbccddeeff", Map.of()));
+            answer();
+            now = now.plusSeconds(1);
+            state = few.decide(state, new Input.Announced(Ids.operation(Ids.SCHEDULE, run)), now)
+                    .state();
+        }
+
+        for (int i = 0; i < 3; i++) {
+            ask("v" + i, new Request.Verify(null, 10));
+            answer();
+            now = now.plusSeconds(1);
+            state = few.decide(state, new Input.Announced(Ids.operation("/test", "v" + i)), now)
+                    .state();
+        }
+
+        assertThat(state.operations())
+                .containsOnlyKeys(Ids.operation(Ids.SCHEDULE, "prune/2"), Ids.operation("/test", "v2"));
+    }
 }

@@ -5,13 +5,16 @@ import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.S3Server;
 import io.holdfast.e2e.Damage;
 import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.InstanceLayout;
+import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.adapter.file.LinuxSparseMap;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Puller;
 import io.holdfast.storage.app.Repository;
@@ -24,6 +27,7 @@ import io.holdfast.storage.domain.RepositoryConfig;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.WrapKey;
+import io.holdfast.storage.maintenance.Keeper;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
@@ -34,9 +38,11 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -52,11 +58,11 @@ import java.util.concurrent.atomic.AtomicInteger;
 /**
  * {@code repository}: the repository's own code against a real S3 server, without broker and VMs: archive and restore of
  * incompressible data beside raw puts and gets of the same client in the same run, by turns; the pipeline of one core beside
- * memcpy; a restore with 100 ms more latency; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
+ * memcpy; a restore with 100 ms more latency; a prune that rewrites packs; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
  * and different chunk sizes store. On request ({@code database}) the same of memory and disk of a Debian guest whose PostgreSQL works.
  *
  * <p>Options: {@code --size MIB --runs N --transfers N --workers N --guests N --idle SECONDS --json FILE}, {@code --parts
- * pipeline,speed,latency,guests,chunks,database}; of the database {@code --scale N} (15 MiB each) and {@code --rate N} (transactions a second).
+ * pipeline,speed,latency,repack,guests,chunks,database}; of the database {@code --scale N} (15 MiB each) and {@code --rate N} (transactions a second).
  */
 final class RepositoryBench {
     private static final int MIB = 1 << 20;
@@ -93,8 +99,8 @@ final class RepositoryBench {
     }
 
     private void all() throws IOException, StorageException, InterruptedException, ExecutionException {
-        List<String> parts = List.of(
-                options.text("--parts", "pipeline,speed,latency,guests,chunks").split(",", -1));
+        List<String> parts = List.of(options.text("--parts", "pipeline,speed,latency,repack,guests,chunks")
+                .split(",", -1));
         if (parts.contains("pipeline")) {
             pipeline();
         }
@@ -104,6 +110,9 @@ final class RepositoryBench {
             }
             if (parts.contains("latency")) {
                 latency(s3);
+            }
+            if (parts.contains("repack")) {
+                repack(s3);
             }
             if (parts.contains("guests") || parts.contains("chunks")) {
                 guests(s3, parts);
@@ -353,8 +362,19 @@ final class RepositoryBench {
                 store.check(true);
             }
         }
+        Map<String, Object> json = table(s);
+        for (String encrypted : List.of("", " encrypted")) {
+            ratio(json, s.rates, "archive" + encrypted, "raw put");
+            ratio(json, s.rates, "restore" + encrypted, "raw get");
+            ratio(json, s.rates, "restore" + encrypted, "get to synced files");
+        }
+        results.put("speedMiBs", json);
+    }
+
+    /** Prints what was measured, and returns it. */
+    private Map<String, Object> table(Series s) {
         Map<String, Object> json = new LinkedHashMap<>();
-        out.printf("  %-24s %8s  %-28s %s%n", "", "MiB/s", "each", "processor s per GiB: client, S3 server");
+        out.printf("  %-28s %8s  %-28s %s%n", "", "MiB/s", "each", "processor s per GiB: client, S3 server");
         for (var e : s.rates.entrySet()) {
             json.put(e.getKey(), e.getValue());
             double client = median(s.client.get(e.getKey()));
@@ -362,19 +382,14 @@ final class RepositoryBench {
             json.put(e.getKey() + " processor s per GiB", List.of(client, server));
             out.printf(
                     Locale.ROOT,
-                    "  %-24s %8.0f  %-28s %.2f, %.2f%n",
+                    "  %-28s %8.0f  %-28s %.2f, %.2f%n",
                     e.getKey(),
                     median(e.getValue()),
                     round(e.getValue()),
                     client,
                     server);
         }
-        for (String encrypted : List.of("", " encrypted")) {
-            ratio(json, s.rates, "archive" + encrypted, "raw put");
-            ratio(json, s.rates, "restore" + encrypted, "raw get");
-            ratio(json, s.rates, "restore" + encrypted, "get to synced files");
-        }
-        results.put("speedMiBs", json);
+        return json;
     }
 
     private void ratio(Map<String, Object> json, Map<String, List<Double>> rates, String what, String of) {
@@ -410,6 +425,97 @@ final class RepositoryBench {
                     s3,
                     () -> parallel(objects, i -> toFile(files, i, store.get(raw + i, PACK))));
             Damage.deleteTree(files);
+        }
+    }
+
+    /**
+     * A prune of packs of which every second chunk is needed, beside gets of such objects and puts of half as much, one at a time as a prune does it. A
+     * rate counts what is read.
+     */
+    private void repack(S3Server s3) throws IOException, StorageException, InterruptedException, ExecutionException {
+        int mib = options.number("--size", 512);
+        int runs = options.number("--runs", 3);
+        byte[] data = new byte[PACK];
+        new Random().nextBytes(data);
+        out.printf(
+                "%nREPACK, %d MiB of incompressible data in packs of 16 MiB of which half is needed, one pack at a time; MiB/s read, medians of %d runs by turns%n",
+                mib, runs);
+        Series s = new Series();
+        try (S3ObjectStore store = store(s3.endpoint(), s3, "repack")) {
+            Duration grace = Duration.ofSeconds(20);
+            List<Host> hosts = new ArrayList<>();
+            for (int run = 0; run <= runs; run++) {
+                for (boolean encrypted : new boolean[] {false, true}) {
+                    WrapKey key = encrypted ? WrapKey.parse(WrapKey.random(), "bench") : null;
+                    Host h = host(store, "p" + run + encrypted, CHUNK, key);
+                    h.repository().graceOfNew(grace);
+                    randomImage(h.images().resolve("cp-1").resolve("a"), mib);
+                    h.archiver().archive("cp-1", List.of("a"), new Progress()); // never committed
+                    halve(
+                            h.images().resolve("cp-1").resolve("a"),
+                            h.images().resolve("cp-2").resolve("a"));
+                    commit(h, "cp-2", h.archiver().archive("cp-2", List.of("a"), new Progress()));
+                    Damage.deleteTree(h.images());
+                    hosts.add(h);
+                }
+            }
+            for (int i = 0; i < mib * MIB / PACK; i++) {
+                store.put("raw/" + i, data, 0, PACK);
+            }
+            Thread.sleep(grace.plusSeconds(4).toMillis()); // younger packs are left alone
+            for (int i = 0; i < hosts.size(); i++) {
+                if (i == 2) {
+                    s = new Series(); // the first two warm up
+                }
+                Host h = hosts.get(i);
+                time(s, "get, put half, one at a time", mib, s3, () -> {
+                    for (int k = 0; k < mib * MIB / PACK; k++) {
+                        byte[] got = store.get("raw/" + k, PACK);
+                        store.put("half/" + k, got, 0, PACK / 2);
+                    }
+                });
+                time(s, "prune" + (i % 2 == 0 ? "" : " encrypted"), mib, s3, () -> prune(h, mib));
+            }
+        }
+        Map<String, Object> json = table(s);
+        for (String encrypted : List.of("", " encrypted")) {
+            double ratio =
+                    median(s.rates.get("prune" + encrypted)) / median(s.rates.get("get, put half, one at a time"));
+            json.put("prune" + encrypted + " of raw", ratio);
+            out.printf(Locale.ROOT, "  %-28s %8.2f of get and put%n", "prune" + encrypted, ratio);
+        }
+        Damage.deleteTree(base.resolve("s3/data/repack"));
+        results.put("repackMiBs", json);
+    }
+
+    private static void prune(Host h, int mib) throws StorageException, InterruptedException {
+        var keeper = new Keeper(
+                h.store(),
+                h.keys(),
+                h.repository(),
+                new Leases(h.store(), h.keys(), h.repository()),
+                new ZstdCodec(1),
+                1,
+                new Keeper.Repack(PACK, 5, 0, 1L << 40),
+                null,
+                Clock.systemUTC());
+        var done = (Report.Pruned) keeper.execute(
+                new Command.Prune(new Command.Header("op", null, "h", "prune", 1, 1), false), new Progress(), r -> {});
+        if (done.result().repackedBytes() < (mib - 64L) * MIB) {
+            throw new IllegalStateException("not all was rewritten: " + done.result());
+        }
+    }
+
+    /** An image with every second chunk of another one. */
+    private static void halve(Path from, Path to) throws IOException {
+        Files.createDirectories(to);
+        try (var in = Files.newInputStream(from.resolve("ram.img"));
+                var file = Files.newOutputStream(to.resolve("ram.img"))) {
+            byte[] two = new byte[2 * CHUNK];
+            while (in.readNBytes(two, 0, two.length) == two.length) {
+                Arrays.fill(two, CHUNK, two.length, (byte) 0);
+                file.write(two);
+            }
         }
     }
 

@@ -193,8 +193,9 @@ public final class Archiver {
         Moved moved = new Moved();
         SortedSet<ChunkId> vanished = null;
         for (int i = 0; i < TRIES; i++) {
-            Lease lease = leases.begin(indexes);
-            try (Job job = new Job(checkpoint, chunk, vault, lease, sources(checkpoint, vms, chunk), progress, moved)) {
+            try (Lease lease = leases.begin(indexes);
+                    Job job = new Job(
+                            checkpoint, chunk, vault, lease, sources(checkpoint, vms, chunk), progress, moved)) {
                 Result done = job.run(vms, start);
                 if (done != null) {
                     return done;
@@ -572,7 +573,14 @@ public final class Archiver {
 
         /** Whether the repository has a chunk, or this archive brings it already; if not, the caller must. */
         private boolean has(ChunkId id) {
-            return lease.has(id) || !taken.add(id);
+            if (lease.has(id) || !taken.add(id)) {
+                return true;
+            }
+            if (lease.has(id)) { // an index was written between the two looks
+                taken.remove(id);
+                return true;
+            }
+            return false;
         }
 
         private PackFormat.Builder builder() throws InterruptedException, StorageException {
@@ -622,9 +630,14 @@ public final class Archiver {
             tables.sort((x, y) -> x.id().compareTo(y.id()));
             moved.stored.addAndGet(indexes.publish(tables));
             for (Table t : tables) {
+                lease.brought(t.id());
                 packs.remove(t.id());
                 unindexed.addAndGet(-t.entries().size());
-                t.entries().forEach(e -> taken.remove(e.id()));
+                for (PackFormat.Entry e : t.entries()) {
+                    if (lease.finds(e.id())) { // else the index knows another place, which does not count here
+                        taken.remove(e.id());
+                    }
+                }
                 Files.deleteIfExists(notes.resolve(t.id().hex()));
             }
         }

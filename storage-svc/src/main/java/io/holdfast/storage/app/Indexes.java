@@ -50,10 +50,24 @@ public final class Indexes {
     private final Path cache;
     private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
     private final Path state;
-    private Scratch room;
-    private ChunkIndex index;
+    /** Replaced as a whole. */
+    private Known known;
+
     private Set<ChunkId> going = Set.of();
-    private final Set<ChunkId> loaded = ConcurrentHashMap.newKeySet();
+    /** Leases that are held. */
+    private int leases;
+
+    /** What indexes said. */
+    private static final class Known {
+        final Scratch room;
+        final ChunkIndex index;
+        final Set<ChunkId> loaded = ConcurrentHashMap.newKeySet();
+
+        Known(Path state) {
+            room = new Scratch(state);
+            index = new ChunkIndex(room);
+        }
+    }
 
     public Indexes(ObjectStore store, Keys keys, Repository repository, Path state) throws IOException {
         this.store = store;
@@ -62,11 +76,13 @@ public final class Indexes {
         this.cache = state.resolve("index-cache");
         Files.createDirectories(cache);
         this.state = state;
-        this.room = new Scratch(state);
-        this.index = new ChunkIndex(room);
+        this.known = new Known(state);
     }
 
-    /** Takes in every index of the bucket that is not known yet, and forgets all that is known if one has gone. */
+    /**
+     * Takes in every index of the bucket that is not known yet. If one has gone, all are taken in anew, beside what is known, which serves until then:
+     * whoever asks meanwhile finds what he would have found. While an archive is at work nothing that is known is dropped: it goes by it all the time.
+     */
     public synchronized void refresh() throws StorageException {
         Set<ChunkId> there = new HashSet<>();
         Set<ChunkId> large = new HashSet<>();
@@ -81,21 +97,56 @@ public final class Indexes {
                 large.add(id);
             }
         }
-        if (!there.containsAll(loaded)) {
+        if (leases > 0) {
+            take(known, there, large);
+            return;
+        }
+        tidy(there);
+        if (there.containsAll(known.loaded)) {
+            take(known, there, large);
+            return;
+        }
+        Known next = new Known(state);
+        boolean done = false;
+        try {
+            take(next, there, large);
             lock.writeLock().lock();
             try {
-                room.close();
-                room = new Scratch(state);
-                index = new ChunkIndex(room);
-                loaded.clear();
+                Known before = known;
+                known = next;
+                done = true;
+                before.room.close();
             } finally {
                 lock.writeLock().unlock();
             }
+        } finally {
+            if (!done) {
+                next.room.close();
+            }
         }
-        List<ChunkId> fresh = there.stream().filter(id -> !loaded.contains(id)).toList();
+    }
+
+    /** Copies of indexes that are gone go, too. */
+    private void tidy(Set<ChunkId> there) {
+        try (var copies = Files.list(cache)) {
+            for (Path copy : copies.toList()) {
+                ChunkId id = ChunkId.parse(copy.getFileName().toString());
+                if (id != null && !there.contains(id)) {
+                    Files.delete(copy);
+                }
+            }
+        } catch (IOException e) {
+            LOG.warnf(e, "event=index-cache-not-tidied folder=%s", cache);
+        }
+    }
+
+    /** Takes in those that are not known yet. */
+    private void take(Known into, Set<ChunkId> there, Set<ChunkId> large) throws StorageException {
+        List<ChunkId> fresh =
+                there.stream().filter(id -> !into.loaded.contains(id)).toList();
         if (fresh.size() < 2) {
             for (ChunkId id : fresh) {
-                load(id);
+                load(into, id);
             }
             return;
         }
@@ -105,7 +156,7 @@ public final class Indexes {
             for (ChunkId id : fresh) {
                 if (!large.contains(id)) {
                     running.add(threads.submit(() -> {
-                        load(id);
+                        load(into, id);
                         return null;
                     }));
                 }
@@ -115,8 +166,8 @@ public final class Indexes {
                     get(f);
                 }
                 for (ChunkId id : large) {
-                    if (!loaded.contains(id)) {
-                        load(id);
+                    if (!into.loaded.contains(id)) {
+                        load(into, id);
                     }
                 }
             } finally {
@@ -138,6 +189,18 @@ public final class Indexes {
         return look();
     }
 
+    /** The same, and from then on nothing that is known is dropped, until {@link #letGo}. */
+    synchronized Set<ChunkId> lease(Set<ChunkId> going) throws StorageException {
+        Set<ChunkId> there = look(going);
+        leases++;
+        return there;
+    }
+
+    /** The end of a lease. */
+    synchronized void letGo() {
+        leases--;
+    }
+
     /** The same, with the packs that were said last to be about to go. */
     public synchronized Set<ChunkId> look() throws StorageException {
         refresh();
@@ -152,7 +215,7 @@ public final class Indexes {
         boolean worse;
         lock.writeLock().lock();
         try {
-            worse = index.judge((pack, bytes) -> {
+            worse = known.index.judge((pack, bytes) -> {
                 Stored s = there.get(pack);
                 if (s == null || s.bytes() != bytes) {
                     gone.add(pack);
@@ -164,9 +227,9 @@ public final class Indexes {
             lock.writeLock().unlock();
         }
         if (worse) {
-            for (ChunkId id : List.copyOf(loaded)) {
+            for (ChunkId id : List.copyOf(known.loaded)) {
                 try {
-                    tables(id, index::again);
+                    tables(id, known.index::again);
                 } catch (StorageException e) {
                     if (!e.isMissing()) { // else replaced meanwhile, and its copy here is gone
                         throw e;
@@ -185,7 +248,7 @@ public final class Indexes {
     long packBytes(ChunkId pack) {
         lock.readLock().lock();
         try {
-            return index.packBytes(pack);
+            return known.index.packBytes(pack);
         } finally {
             lock.readLock().unlock();
         }
@@ -207,9 +270,9 @@ public final class Indexes {
     }
 
     /** Takes an index in. */
-    private void load(ChunkId id) throws StorageException {
-        tables(id, index::add);
-        loaded.add(id);
+    private void load(Known into, ChunkId id) throws StorageException {
+        tables(id, into.index::add);
+        into.loaded.add(id);
     }
 
     /** Reads an index, from its copy here or from the bucket. */
@@ -276,9 +339,9 @@ public final class Indexes {
         lock.writeLock().lock();
         try {
             for (Table t : packs) {
-                index.add(t);
+                known.index.add(t);
             }
-            loaded.add(id);
+            known.loaded.add(id);
         } finally {
             lock.writeLock().unlock();
         }
@@ -289,7 +352,7 @@ public final class Indexes {
     public boolean contains(ChunkId id) {
         lock.readLock().lock();
         try {
-            return index.contains(id);
+            return known.index.contains(id);
         } finally {
             lock.readLock().unlock();
         }
@@ -299,7 +362,7 @@ public final class Indexes {
     public Place find(ChunkId id) {
         lock.readLock().lock();
         try {
-            return index.find(id);
+            return known.index.find(id);
         } finally {
             lock.readLock().unlock();
         }
@@ -309,7 +372,7 @@ public final class Indexes {
     public long chunks() {
         lock.readLock().lock();
         try {
-            return index.size();
+            return known.index.size();
         } finally {
             lock.readLock().unlock();
         }

@@ -19,9 +19,9 @@ import java.util.function.LongSupplier;
  * What an archive may rely on although garbage collection works beside it: packs that were there, and not marked, when the
  * lease began. No prune deletes one of those before the repository's grace period is over, counted from then; so an archive
  * that has written its VM manifests within half of it, and a commit within the other half, name nothing that is gone. See
- * docs/formats.md. Thread-safe.
+ * docs/formats.md. What the service knows of indexes is not dropped until it is closed. Thread-safe.
  */
-public final class Lease {
+public final class Lease implements AutoCloseable {
     /** Keys of one answer to a listing. */
     private static final int PAGE = 1000;
 
@@ -33,6 +33,9 @@ public final class Lease {
     private final Duration half;
     private final long start;
     private final LongSupplier nanos;
+    private boolean closed;
+    /** Packs that the archive itself brought since. */
+    private final Set<ChunkId> own = ConcurrentHashMap.newKeySet();
     /** Packs that were counted on. */
     private final Set<ChunkId> used = ConcurrentHashMap.newKeySet();
 
@@ -58,11 +61,26 @@ public final class Lease {
     /** Whether the repository has that chunk where it will stay: then it need not be stored again, and its pack is counted on. */
     public boolean has(ChunkId chunk) {
         Place p = indexes.find(chunk);
-        if (p == null || !hasPack(p.pack())) {
+        if (p == null || !countsOn(p.pack())) {
             return false;
         }
         used.add(p.pack());
         return true;
+    }
+
+    /** The same, but the pack is not counted on yet. */
+    boolean finds(ChunkId chunk) {
+        Place p = indexes.find(chunk);
+        return p != null && countsOn(p.pack());
+    }
+
+    private boolean countsOn(ChunkId pack) {
+        return own.contains(pack) || hasPack(pack);
+    }
+
+    /** Says that the archive itself brought a pack, which an index names by now: too young for any prune to mark it while the lease lasts. */
+    public void brought(ChunkId pack) {
+        own.add(pack);
     }
 
     /** Whether that pack is there and will stay. */
@@ -106,6 +124,14 @@ public final class Lease {
                     ErrorCode.TOO_LATE,
                     "the archive took " + took.toSeconds() + " s, longer than half of the repository's grace period",
                     "take another checkpoint; make the uplink faster, or use a repository with a longer grace period");
+        }
+    }
+
+    @Override
+    public synchronized void close() {
+        if (!closed) {
+            closed = true;
+            indexes.letGo();
         }
     }
 }

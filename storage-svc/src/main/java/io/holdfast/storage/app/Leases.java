@@ -71,16 +71,24 @@ public final class Leases {
     }
 
     /**
-     * Begins. The order counts: the time, then marks, then sweeps, then indexes, then packs. A pack that loses its mark while a prune is
+     * Begins; to be closed. The order counts: the time, then marks, then sweeps, then indexes, then packs. A pack that loses its mark while a prune is
      * about to delete it is seen by one of the two (see {@code Pruner}); one that was deleted is not there.
      */
     public Lease begin(Indexes indexes) throws StorageException {
         long start = nanos.getAsLong();
         Set<ChunkId> going = going(marks());
         going.addAll(going(sweeps()));
-        Set<ChunkId> present = indexes.look(going);
-        return new Lease(
-                store, keys, indexes, going, present, repository.grace().dividedBy(2), start, nanos);
+        Set<ChunkId> present = indexes.lease(going);
+        boolean done = false;
+        try {
+            Duration half = repository.grace().dividedBy(2);
+            done = true;
+            return new Lease(store, keys, indexes, going, present, half, start, nanos);
+        } finally {
+            if (!done) {
+                indexes.letGo();
+            }
+        }
     }
 
     private static Set<ChunkId> going(List<Found> found) {

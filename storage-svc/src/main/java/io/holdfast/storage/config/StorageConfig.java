@@ -79,7 +79,17 @@ public interface StorageConfig {
     @WithDefault("5")
     int maxUnusedPercent();
 
-    /** The most bytes of packs that one prune rewrites; no forget or rebuild goes on meanwhile. What is left is for the next one. */
+    /**
+     * A pack that fills less of {@code pack-bytes} than that part in percent is small: prune joins them when they fill a pack together or are ten. 0:
+     * none is joined.
+     */
+    @WithDefault("25")
+    int repackSmallPercent();
+
+    /**
+     * The most bytes of packs that one prune rewrites, but one pack at least; 0: none. No forget or rebuild goes on meanwhile. What is left is for the
+     * next one.
+     */
     @WithDefault("68719476736")
     long maxRepackBytes();
 

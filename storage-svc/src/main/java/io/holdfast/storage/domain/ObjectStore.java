@@ -4,6 +4,7 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -122,10 +123,17 @@ public interface ObjectStore {
     /** Deletes an object; done too when there is none. In a bucket with versions the last version stays behind a marker. */
     void delete(String key) throws StorageException;
 
+    /** The server's time, rounded down to the second by some, as it gives it when it is asked about an object that is there. */
+    Instant time(String key) throws StorageException;
+
+    /** So long the bucket locks each object that is stored, of itself; zero when it does not, or has no Object Lock. */
+    Duration retention() throws StorageException;
+
     /**
      * Locks an object against deletion by anyone until a time (S3 Object Lock).
      *
      * @return false if the bucket has no Object Lock: then nothing is locked
+     * @throws StorageException REPOSITORY_CORRUPT if the object is missing
      */
     boolean lock(String key, Instant until) throws StorageException;
 

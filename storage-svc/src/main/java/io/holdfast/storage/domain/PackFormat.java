@@ -47,6 +47,11 @@ public final class PackFormat {
 
     private PackFormat() {}
 
+    /** A pack that is full at that size is full with so many chunks, too. */
+    public static int mostChunks(int targetBytes) {
+        return Math.min(Limits.MAX_PACK_CHUNKS - 1, Math.max(16, targetBytes / 2048));
+    }
+
     /** A chunk of a pack. */
     public record Entry(ChunkId id, int plainBytes, int storedBytes, int encoding) {}
 
@@ -110,7 +115,7 @@ public final class PackFormat {
         public Builder(int targetBytes, int chunkBytes, Vault vault) {
             this.target = targetBytes;
             this.vault = vault;
-            this.maxChunks = Math.min(Limits.MAX_PACK_CHUNKS - 1, Math.max(16, targetBytes / 2048));
+            this.maxChunks = mostChunks(targetBytes);
             this.buffer = new byte
                     [HEADER + targetBytes + chunkBytes + 2 * Vault.OVERHEAD + (maxChunks + 1) * ENTRY + TRAILER];
             this.scratch = new byte[vault.sealed() ? chunkBytes : 0];

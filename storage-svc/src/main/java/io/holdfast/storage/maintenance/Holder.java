@@ -7,15 +7,16 @@ import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.PackFormat.Entry;
 import io.holdfast.storage.domain.StorageException;
 import java.time.Clock;
 import java.time.Instant;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.HashSet;
 import java.util.TreeSet;
 
 /** Holds checkpoints and releases them; see {@link Forgetter} for what happens when both come at once. */
@@ -63,19 +64,32 @@ final class Holder {
                     false,
                     "Holdfast keeps the checkpoint until it is released; who can write to the bucket can delete it");
         }
-        return lock(checkpoint, until, progress)
-                ? new Held(true, "the bucket refuses to delete the checkpoint's objects until " + until)
-                : new Held(
-                        false,
-                        "the bucket has no S3 Object Lock: Holdfast keeps the checkpoint until it is released, but who can"
-                                + " write to the bucket can delete it");
+        if (!store.lock(keys.checkpoint(checkpoint), until)) {
+            return new Held(
+                    false,
+                    "the bucket has no S3 Object Lock: Holdfast keeps the checkpoint until it is released, but who can"
+                            + " write to the bucket can delete it");
+        }
+        long lacking = lock(checkpoint, until, progress);
+        return new Held(
+                true,
+                "the bucket refuses to delete the checkpoint's objects until " + until
+                        + (lacking == 0
+                                ? ""
+                                : "; but " + lacking
+                                        + " of the chunks that it needs are in no pack that is there: verify it"));
     }
 
-    /** Locks every object that the checkpoint needs. */
-    private boolean lock(String checkpoint, Instant until, Progress progress) throws StorageException {
-        if (!store.lock(keys.checkpoint(checkpoint), until)) {
-            return false;
-        }
+    /**
+     * Locks every object that the checkpoint needs.
+     *
+     * <p>A prune may delete a pack meanwhile, also one that it found free a moment before it was locked here: one whose chunks another pack has, which
+     * stays, and which an index named before that prune looked for locks. So it looks again until there is nothing left to lock: the last look is
+     * later than every lock, and has seen that other pack.
+     *
+     * @return how many chunks that it needs are in no pack that is there
+     */
+    private long lock(String checkpoint, Instant until, Progress progress) throws StorageException {
         CheckpointManifest m = survey.checkpoint(checkpoint);
         LongSet wanted = survey.chunkSet();
         var objects = new TreeSet<String>();
@@ -84,24 +98,65 @@ final class Holder {
             Survey.addTo(wanted, survey.vm(m, a));
             objects.add(a.manifestKey());
         }
-        // packs of a checkpoint are there before it is; one that is gone cannot be locked, and others may have its
-        // chunks (ADR 0013)
-        var packs = survey.packs();
-        for (ChunkId index : survey.indexes().keySet()) {
-            survey.index(index, t -> {
-                if (packs.containsKey(t.id()) && t.entries().stream().anyMatch(e -> wanted.contains(e.id()))) {
-                    objects.add(keys.pack(t.id()));
-                }
-            });
-        }
         progress.steps();
         progress.total(objects.size());
-        List<String> all = new ArrayList<>(objects);
-        for (String key : all) {
+        for (String key : objects) {
             store.lock(key, until);
             progress.add(1);
         }
-        return true;
+        var tried = new HashSet<ChunkId>();
+        var locked = new HashSet<ChunkId>();
+        for (; ; ) {
+            var more = new TreeSet<ChunkId>();
+            LongSet found = survey.chunkSet();
+            var packs = survey.packs();
+            boolean whole = true;
+            for (ChunkId index : survey.indexes().keySet()) {
+                whole &= read(index, t -> {
+                    if (!packs.containsKey(t.id())) {
+                        return;
+                    }
+                    boolean needed = false;
+                    for (Entry e : t.content()) {
+                        if (wanted.contains(e.id())) {
+                            needed = true;
+                            boolean ignored = locked.contains(t.id()) && found.add(e.id());
+                        }
+                    }
+                    if (needed && tried.add(t.id())) {
+                        more.add(t.id());
+                    }
+                });
+            }
+            if (more.isEmpty() && whole) {
+                return wanted.size() - found.size();
+            }
+            progress.total(progress.total() + more.size());
+            for (ChunkId pack : more) {
+                try {
+                    store.lock(keys.pack(pack), until);
+                    locked.add(pack);
+                } catch (StorageException e) {
+                    if (!e.isMissing()) {
+                        throw e;
+                    }
+                }
+                progress.add(1);
+            }
+        }
+    }
+
+    /** Reads an index; false if a prune has replaced it meanwhile. */
+    private boolean read(ChunkId index, IndexFormat.EachTable each) throws StorageException {
+        try {
+            survey.index(index, each);
+            return true;
+        } catch (StorageException e) {
+            if (!e.isMissing()) {
+                throw e;
+            }
+            return false;
+        }
     }
 
     /** Releases; done too when it is not held. */

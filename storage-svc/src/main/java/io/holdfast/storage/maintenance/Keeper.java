@@ -11,6 +11,7 @@ import io.holdfast.storage.app.Scratch;
 import io.holdfast.storage.domain.ChunkCodec;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.PackFormat;
 import io.holdfast.storage.domain.StorageException;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -33,17 +34,32 @@ public final class Keeper implements CommandRunner.Maintenance {
     private final Clock clock;
 
     /**
-     * How a prune rewrites packs of which little is needed.
+     * How a prune rewrites packs of which little is needed, and small ones.
      *
      * @param packBytes size from which a pack is uploaded
      * @param maxUnusedPercent part of the bytes of needed packs that may be needed by nobody, before some are rewritten; 100: none ever is
-     * @param mostBytes of packs that one prune rewrites
+     * @param smallPercent of a pack that a pack must fill to be left alone; others are joined. 0: none is
+     * @param mostBytes of packs that one prune rewrites, but one at least; 0: none
      */
-    public record Repack(int packBytes, int maxUnusedPercent, long mostBytes) {
+    public record Repack(int packBytes, int maxUnusedPercent, int smallPercent, long mostBytes) {
         public Repack {
             if (maxUnusedPercent < 0 || maxUnusedPercent > 100) {
-                throw new IllegalArgumentException("max-unused-percent must be 0 to 100, is " + maxUnusedPercent);
+                throw new IllegalArgumentException(
+                        "holdfast.storage.max-unused-percent must be 0 to 100, is " + maxUnusedPercent);
             }
+            if (smallPercent < 0 || smallPercent > 100) {
+                throw new IllegalArgumentException(
+                        "holdfast.storage.repack-small-percent must be 0 to 100, is " + smallPercent);
+            }
+            if (mostBytes < 0) {
+                throw new IllegalArgumentException(
+                        "holdfast.storage.max-repack-bytes must be 0, for none, or more, is " + mostBytes);
+            }
+        }
+
+        /** What part of a pack so many bytes in so many chunks fill; 1 is a full one. */
+        double filled(long bytes, int chunks) {
+            return Math.max((double) bytes / packBytes, (double) chunks / PackFormat.mostChunks(packBytes));
         }
     }
 

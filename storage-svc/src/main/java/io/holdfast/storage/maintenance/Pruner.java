@@ -42,7 +42,7 @@ import org.jboss.logging.Logger;
  * The argument why that is safe is in docs/formats.md; the test that breaks when a part of it is left out is
  * {@code ConcurrentMaintenanceTest}.
  *
- * <p>Packs of which little is needed are rewritten: what is needed of them is copied into new packs, and they are marked. A marked pack of
+ * <p>Packs of which little is needed, and small ones, are rewritten: what is needed of them is copied into new packs, and they are marked. A marked pack of
  * which something is needed is deleted like the others, if for each such chunk there is a pack that has it and that can be counted
  * on: as an upload may count on it, there, neither marked nor about to be deleted by anybody.
  *
@@ -51,6 +51,9 @@ import org.jboss.logging.Logger;
 class Pruner {
     private static final Logger LOG = Logger.getLogger(Pruner.class);
     private static final long ROUNDING = 2;
+    /** So many small packs are joined although they do not fill one. */
+    private static final int MANY_SMALL = 10;
+
     private static final Duration RUN_KEPT = Duration.ofDays(1);
 
     private final ObjectStore store;
@@ -73,6 +76,8 @@ class Pruner {
     private static final class Use {
         long liveBytes;
         long deadBytes;
+        int liveChunks;
+        int chunks;
         /** Size that the pack must have. */
         long objectBytes;
 
@@ -98,8 +103,10 @@ class Pruner {
         /** Packs that a prune is about to delete. */
         final Set<ChunkId> swept = new HashSet<>();
 
-        /** Packs to be rewritten. */
+        /** Packs to be rewritten, and their bytes. */
         final Set<ChunkId> chosen = new HashSet<>();
+
+        long rewritten;
 
         /** Packs that are not as they should be, and of which all that is needed is in others that can be counted on. */
         final Set<ChunkId> spare = new HashSet<>();
@@ -109,6 +116,9 @@ class Pruner {
 
         /** Bytes of needed chunks in chosen packs that no other pack has. */
         long toCopy;
+
+        /** So long the bucket keeps every object, of itself. */
+        Duration retention = Duration.ZERO;
 
         final Map<String, Instant> markedManifests = new HashMap<>();
 
@@ -141,12 +151,15 @@ class Pruner {
     }
 
     PruneResult prune(boolean dryRun, Progress progress) throws StorageException {
+        if (dryRun) { // changes nothing in the bucket, also no note
+            return prune(true, "", store.time(keys.config()), progress);
+        }
         String run = UUID.randomUUID().toString();
         String runKey = keys.gc() + "run-" + run;
         byte[] note = run.getBytes(StandardCharsets.UTF_8);
         store.put(runKey, note, 0, note.length);
         try {
-            return prune(dryRun, run, serverTime(runKey), progress);
+            return prune(false, run, serverTime(runKey), progress);
         } finally {
             // from here on this prune deletes nothing
             store.delete(keys.gc() + "sweep-" + run);
@@ -191,6 +204,7 @@ class Pruner {
         indexes(job);
         // after the indexes: what they name was stored before, so that a pack missing here is gone
         job.packs = survey.packs();
+        job.retention = store.retention();
         choose(job, now);
         spare(job);
 
@@ -217,7 +231,7 @@ class Pruner {
                 Instant at = since.plus(grace);
                 if (job.old(since, now)) {
                     // a delete would hide what the bucket keeps anyhow
-                    at = store.lockedUntil(e.getValue().key()).orElse(now);
+                    at = lockedUntil(job, e.getValue(), now);
                 }
                 if (job.old(since, now) && !at.isAfter(now)) {
                     toDelete.add(e.getKey());
@@ -298,6 +312,15 @@ class Pruner {
                 repacked.newBytes(),
                 grace.toSeconds(),
                 next);
+    }
+
+    /**
+     * Until when the bucket keeps an object, or now. One that the bucket keeps of itself is not asked for: a request for each pack at each prune would
+     * be most of it. (Where such a retention is younger than the object, it is only deleted later.)
+     */
+    private Instant lockedUntil(Job job, Stored object, Instant now) throws StorageException {
+        Instant kept = object.modified().plus(job.retention);
+        return kept.isAfter(now) ? kept : store.lockedUntil(object.key()).orElse(now);
     }
 
     private static Instant earlier(Instant a, Instant b) {
@@ -390,16 +413,20 @@ class Pruner {
         Use use = job.uses.computeIfAbsent(t.id(), k -> new Use());
         long live = 0;
         long dead = 0;
+        int chunks = 0;
         for (Entry e : t.content()) {
             if (job.live.contains(e.id())) {
                 boolean ignored = job.indexed.add(e.id());
                 live += e.storedBytes();
+                chunks++;
             } else {
                 dead += e.storedBytes();
             }
         }
         use.liveBytes = live;
         use.deadBytes = dead;
+        use.liveChunks = chunks;
+        use.chunks = t.content().size();
         use.objectBytes = t.objectBytes();
     }
 
@@ -409,45 +436,97 @@ class Pruner {
     }
 
     /**
-     * Chooses packs to be rewritten, those of which the least is needed first, until of all that is left no larger part is needed by nobody than
-     * may be. Young ones are left alone: an upload that is under way may need what nobody needs yet.
+     * Chooses packs to be rewritten. Young ones are left alone: an upload that is under way may need what nobody needs yet. So are those that the
+     * bucket retains: they could not be deleted, and to copy them would only cost space.
      */
     private void choose(Job job, Instant now) throws StorageException {
+        if (policy.mostBytes() == 0) {
+            return;
+        }
         long all = 0;
         long dead = 0;
-        var candidates = new ArrayList<ChunkId>();
+        var old = new ArrayList<ChunkId>();
         for (var e : job.packs.entrySet()) {
             ChunkId pack = e.getKey();
             if (!job.live(pack) || !staysFor(job, pack)) {
                 continue;
             }
-            Use use = job.uses.get(pack);
             all += e.getValue().bytes();
-            dead += use.deadBytes;
-            if (use.deadBytes > 0 && job.old(e.getValue().modified(), now)) {
-                candidates.add(pack);
+            dead += job.uses.get(pack).deadBytes;
+            if (job.old(e.getValue().modified(), now)) {
+                old.add(pack);
             }
         }
-        candidates.sort(Comparator.comparingDouble(p -> {
+        chooseLittleNeeded(job, old, all, dead, now);
+        chooseSmall(job, old, now);
+    }
+
+    /** Those of which the least is needed first, until of all that is left no larger part is needed by nobody than may be. */
+    private void chooseLittleNeeded(Job job, List<ChunkId> old, long all, long dead, Instant now)
+            throws StorageException {
+        old.sort(Comparator.comparingDouble(p -> {
             Use use = job.uses.get(p);
             return (double) use.liveBytes / (use.liveBytes + use.deadBytes);
         }));
-        long rewritten = 0;
-        for (ChunkId pack : candidates) {
+        for (ChunkId pack : old) {
             Stored s = job.packs.get(pack);
-            if (dead <= all / 100.0 * policy.maxUnusedPercent()
-                    || (rewritten + s.bytes() > policy.mostBytes() && !job.chosen.isEmpty())) {
+            Use use = job.uses.get(pack);
+            if (use.deadBytes == 0
+                    || dead <= all / 100.0 * policy.maxUnusedPercent()
+                    || (job.rewritten + s.bytes() > policy.mostBytes() && !job.chosen.isEmpty())) {
                 return; // what is left is for another prune
             }
-            if (store.lockedUntil(s.key()).filter(until -> until.isAfter(now)).isPresent()) {
-                continue; // it could not be deleted: to copy it would only cost space
+            if (lockedUntil(job, s, now).isAfter(now)) {
+                continue;
             }
-            Use use = job.uses.get(pack);
             job.chosen.add(pack);
-            rewritten += s.bytes();
+            job.rewritten += s.bytes();
             dead -= use.deadBytes;
             all -= use.deadBytes;
         }
+    }
+
+    /**
+     * Those that are small, when they fill a pack together or are many: of small ones at most one is left then, so no prune writes the same again for
+     * nothing. A pack that is full of chunks is not small, however few bytes it has.
+     */
+    private void chooseSmall(Job job, List<ChunkId> old, Instant now) throws StorageException {
+        var small = new ArrayList<ChunkId>();
+        for (ChunkId pack : old) {
+            Use use = job.uses.get(pack);
+            if (!job.chosen.contains(pack)
+                    && policy.filled(use.objectBytes, use.chunks) * 100 < policy.smallPercent()) {
+                small.add(pack);
+            }
+        }
+        if (!worthJoining(job, small)) {
+            return; // without a request
+        }
+        small.sort(Comparator.comparingLong(p -> job.packs.get(p).bytes()));
+        var joined = new ArrayList<ChunkId>();
+        long bytes = job.rewritten;
+        for (ChunkId pack : small) {
+            Stored s = job.packs.get(pack);
+            if (bytes + s.bytes() > policy.mostBytes()) {
+                break;
+            }
+            if (!lockedUntil(job, s, now).isAfter(now)) {
+                joined.add(pack);
+                bytes += s.bytes();
+            }
+        }
+        if (worthJoining(job, joined)) {
+            job.chosen.addAll(joined);
+            job.rewritten = bytes;
+        }
+    }
+
+    private boolean worthJoining(Job job, List<ChunkId> small) {
+        double filled = small.stream()
+                .map(job.uses::get)
+                .mapToDouble(use -> policy.filled(use.liveBytes, use.liveChunks))
+                .sum();
+        return small.size() >= MANY_SMALL || (small.size() > 1 && filled >= 1);
     }
 
     /** Looks, for packs that are marked or not whole and yet needed, and for those that are chosen, what of them other packs have. */
@@ -484,20 +563,18 @@ class Pruner {
             });
         }
         job.spare.addAll(doubtful);
-        var counted = new HashSet<ChunkId>();
+        LongSet copied = survey.chunkSet(); // each is copied once, in however many of them it is
         for (ChunkId index : indexesOf(job, doubtful, job.chosen)) {
             tables(index, t -> {
-                long lacking = 0;
-                if (doubtful.contains(t.id()) || job.chosen.contains(t.id())) {
-                    for (Entry e : t.content()) {
-                        lacking += job.live.contains(e.id()) && !job.elsewhere.contains(e.id()) ? e.storedBytes() : 0;
+                boolean chosen = job.chosen.contains(t.id());
+                if (!chosen && !doubtful.contains(t.id())) {
+                    return;
+                }
+                for (Entry e : t.content()) {
+                    if (job.live.contains(e.id()) && !job.elsewhere.contains(e.id())) {
+                        job.spare.remove(t.id());
+                        job.toCopy += chosen && copied.add(e.id()) ? e.storedBytes() : 0;
                     }
-                }
-                if (lacking > 0) {
-                    job.spare.remove(t.id());
-                }
-                if (job.chosen.contains(t.id()) && counted.add(t.id())) {
-                    job.toCopy += lacking;
                 }
             });
         }

@@ -40,6 +40,7 @@ class ConfigDefaultsTest {
         assertThat(c.packBytes()).isEqualTo(16 * 1024 * 1024);
         assertThat(c.grace()).isEqualTo(Duration.ofDays(1));
         assertThat(c.maxUnusedPercent()).isEqualTo(5);
+        assertThat(c.repackSmallPercent()).isEqualTo(25);
         assertThat(c.maxRepackBytes()).isEqualTo(64L << 30);
         assertThat(c.workers()).isEqualTo(2);
         assertThat(c.transfers()).isEqualTo(4);

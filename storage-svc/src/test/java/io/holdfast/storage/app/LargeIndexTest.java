@@ -2,7 +2,7 @@ package io.holdfast.storage.app;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.nio.charset.StandardCharsets;
+import io.holdfast.storage.SmallHeap;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,22 +16,10 @@ class LargeIndexTest {
     void anIndexOfMillionsOfChunksFitsIntoASmallHeap() throws Exception {
         // 2 million chunks took 140 to 280 MiB on the heap
         String chunks = System.getProperty("holdfast.index.chunks", "2000000");
-        Process p = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-Xmx" + System.getProperty("holdfast.index.heap", "64m"),
-                        "-XX:+UseSerialGC",
-                        "-cp",
-                        System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
-                        LargeIndex.class.getName(),
-                        folder.toString(),
-                        chunks)
-                .redirectErrorStream(true)
-                .start();
 
-        String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        String said = SmallHeap.run(
+                System.getProperty("holdfast.index.heap", "64m"), LargeIndex.class, folder.toString(), chunks);
 
-        System.out.print(said);
-        assertThat(p.waitFor()).as(said).isZero();
         assertThat(said).contains("CHUNKS " + Long.parseLong(chunks) / 256 * 256);
         try (var left = java.nio.file.Files.list(folder)) {
             assertThat(left).isEmpty();

@@ -12,8 +12,12 @@ import io.minio.MakeBucketArgs;
 import io.minio.MinioClient;
 import io.minio.RemoveObjectArgs;
 import io.minio.Result;
+import io.minio.SetObjectLockConfigurationArgs;
 import io.minio.errors.ErrorResponseException;
 import io.minio.messages.Item;
+import io.minio.messages.ObjectLockConfiguration;
+import io.minio.messages.RetentionDurationDays;
+import io.minio.messages.RetentionMode;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -109,6 +113,30 @@ class CephKeeperIT extends KeeperIT {
             assertThat(e.reasons()).containsExactly("retained");
         });
         assertThat(verify(null, 100).sound()).isTrue();
+    }
+
+    @Test
+    void whatIsNotThereCannotBeLocked_andWhatTheBucketLocksOfItselfIsKnown() throws Exception {
+        useLockingBucket(Duration.ofDays(1));
+        assertThat(store.retention()).isZero();
+        String key = KEYS.hold("cp-x");
+        store.put(key, new byte[1], 0, 1);
+        store.delete(key); // a mark over a version
+
+        for (String k : List.of(key, KEYS.hold("cp-never"))) {
+            assertThatThrownBy(() -> store.lock(k, Instant.now().plusSeconds(3600)))
+                    .isInstanceOfSatisfying(StorageException.class, e -> assertThat(e.isMissing())
+                            .isTrue());
+        }
+        client().setObjectLockConfiguration(SetObjectLockConfigurationArgs.builder()
+                .bucket(bucket)
+                .config(new ObjectLockConfiguration(RetentionMode.COMPLIANCE, new RetentionDurationDays(2)))
+                .build());
+        assertThat(store.retention()).isEqualTo(Duration.ofDays(2));
+        store.put(key, new byte[1], 0, 1);
+        Instant kept = store.time(key).plus(store.retention());
+        assertThat(store.lockedUntil(key))
+                .hasValueSatisfying(t -> assertThat(t).isBetween(kept.minusSeconds(60), kept.plusSeconds(60)));
     }
 
     @Test

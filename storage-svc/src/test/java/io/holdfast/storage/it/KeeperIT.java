@@ -63,7 +63,7 @@ class KeeperIT extends BucketTest {
                 new Leases(store, KEYS, host.repository()),
                 new ZstdCodec(1),
                 2,
-                new Keeper.Repack(1 << 20, 5, 1 << 30),
+                new Keeper.Repack(1 << 20, 5, 0, 1 << 30),
                 host.state(),
                 Clock.systemUTC());
     }

@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -317,18 +318,25 @@ class RobustnessIT extends BucketTest {
         return one;
     }
 
+    /** These packs go when the first one is stored. Returns how many are stored, and has every request told. */
+    private AtomicInteger vanish(List<String> packs, Consumer<Seen> each) {
+        AtomicInteger puts = new AtomicInteger();
+        proxy.inject(Fault.DENIED, 1, s -> {
+            if (put("/packs/").test(s) && puts.incrementAndGet() == 1) {
+                packs.forEach(k -> delete(object(k)));
+            }
+            each.accept(s);
+            return false;
+        });
+        return puts;
+    }
+
     @Test
     void packsThatVanishDuringAnArchiveAreUploadedAnew_beforeAnyManifestIsWritten() throws Exception {
         // Given: when the archive stores its first pack, all that it found there before are gone
         TestHost one = half();
         List<String> before = keys(KEYS.packs());
-        AtomicInteger puts = new AtomicInteger();
-        proxy.inject(Fault.DENIED, 1, s -> {
-            if (put("/packs/").test(s) && puts.incrementAndGet() == 1) {
-                before.forEach(k -> delete(object(k)));
-            }
-            return false;
-        });
+        AtomicInteger puts = vanish(before, s -> {});
 
         // When
         Archiver.Result r = archive(one, CP2, "a", "b");
@@ -350,15 +358,10 @@ class RobustnessIT extends BucketTest {
         // Given
         TestHost one = half();
         List<String> before = keys(KEYS.packs());
-        AtomicInteger puts = new AtomicInteger();
-        proxy.inject(Fault.DENIED, 1, s -> {
-            if (put("/packs/").test(s) && puts.incrementAndGet() == 1) {
-                before.forEach(k -> delete(object(k)));
-            }
+        vanish(before, s -> {
             if (put("/index/").test(s)) {
                 delete(one.image(CP2, "a"));
             }
-            return false;
         });
 
         // When

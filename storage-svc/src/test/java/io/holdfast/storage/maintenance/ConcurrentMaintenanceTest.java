@@ -1,11 +1,14 @@
 package io.holdfast.storage.maintenance;
 
+import static io.holdfast.storage.maintenance.SimRepository.CHUNK;
+import static io.holdfast.storage.maintenance.SimRepository.GRACE;
+import static io.holdfast.storage.maintenance.SimRepository.KEYS;
+import static io.holdfast.storage.maintenance.SimRepository.RAW;
+import static io.holdfast.storage.maintenance.SimRepository.content;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.holdfast.schemas.event.CheckpointManifest;
-import io.holdfast.schemas.event.CutFigures;
-import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.Maintenance.PruneResult;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Indexes;
@@ -13,10 +16,8 @@ import io.holdfast.storage.app.Lease;
 import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Repository;
-import io.holdfast.storage.domain.ChunkCodec;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.IndexFormat;
-import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Mark;
 import io.holdfast.storage.domain.PackFormat;
 import io.holdfast.storage.domain.PackFormat.Table;
@@ -51,12 +52,15 @@ import org.junit.jupiter.api.Test;
  * stay; in the end no garbage may be left. Variants in which one part of the agreement is left out must be caught.
  */
 class ConcurrentMaintenanceTest {
-    private static final Keys KEYS = new Keys("p");
-    private static final Duration GRACE = Duration.ofHours(1);
-    private static final int CHUNK = 4096;
     private static final int UNIVERSE = 30;
     /** Percent of the bytes of needed packs that nobody needs, which no repacking begins below. */
     private static final int MAX_UNUSED = 5;
+
+    /** A pack of one chunk is small, and two of them fill one. */
+    private static final int SMALL = 60;
+
+    /** What shows only where packs stay. */
+    private static final Set<Broken> KEEP_SMALL = Set.of(Broken.SAME_PACK_AGAIN, Broken.SWEEP_UNSEEN);
 
     private static final int SEEDS = Integer.getInteger("holdfast.sim.seeds", 60);
 
@@ -111,18 +115,6 @@ class ConcurrentMaintenanceTest {
         }
     }
 
-    private static final ChunkCodec RAW = new ChunkCodec() {
-        @Override
-        public int compress(byte[] source, int offset, int length, byte[] target, int at, int room) {
-            return -1;
-        }
-
-        @Override
-        public boolean decompress(ByteBuffer source, byte[] target, int at, int length) {
-            return false;
-        }
-    };
-
     /** Something that runs; each of its requests waits for the scheduler. */
     private interface Work {
         void run() throws Exception;
@@ -156,6 +148,8 @@ class ConcurrentMaintenanceTest {
         final Clock clock;
         /** How many different chunks there are. */
         int universe = UNIVERSE;
+        /** Size from which an upload's packs are full. */
+        int packBytes = CHUNK * 2;
 
         // what was promised
         final Set<String> committed = new TreeSet<>();
@@ -165,6 +159,7 @@ class ConcurrentMaintenanceTest {
         final Map<String, Set<ChunkId>> needs = new TreeMap<>();
         volatile Throwable failure;
         int refused;
+        String refusal;
         int restored;
         int deletedPacks;
         int repackedPacks;
@@ -242,6 +237,7 @@ class ConcurrentMaintenanceTest {
                     work.run();
                 } catch (StorageException e) {
                     refused++;
+                    refusal = e.getMessage();
                 } catch (Throwable t) {
                     failure = failure == null ? t : failure;
                 } finally {
@@ -285,32 +281,29 @@ class ConcurrentMaintenanceTest {
                     .toNanos());
         }
 
-        static byte[] content(int n) {
-            byte[] data = new byte[CHUNK];
-            new Random(n).nextBytes(data);
-            return data;
-        }
-
         void upload(int number) throws Exception {
             Repository repository = repository();
             Indexes indexes =
                     new Indexes(store, KEYS, repository, Files.createDirectories(state.resolve("u" + number)));
             String checkpoint = "cp-" + number;
-            Lease lease = leases(repository).begin(indexes);
+            try (Lease lease = leases(repository).begin(indexes)) {
+                upload(checkpoint, indexes, lease);
+            }
+        }
+
+        private void upload(String checkpoint, Indexes indexes, Lease lease) throws Exception {
             Random mine = new Random(random.nextLong());
             var wanted = new TreeSet<Integer>();
             for (int i = 0; i < 4; i++) {
                 wanted.add(mine.nextInt(universe));
             }
-            PackFormat.Builder pack = new PackFormat.Builder(CHUNK * 2, CHUNK, Vault.NONE);
+            PackFormat.Builder pack = new PackFormat.Builder(packBytes, CHUNK, Vault.NONE);
             var tables = new ArrayList<Table>();
-            var ids = ByteBuffer.allocate(wanted.size() * ChunkId.BYTES);
-            var set = new HashSet<ChunkId>();
+            var ids = new ArrayList<ChunkId>();
             for (int n : wanted) {
                 byte[] data = content(n);
                 ChunkId id = ChunkId.of(data);
-                id.write(ids);
-                set.add(id);
+                ids.add(id);
                 boolean have = broken == Broken.MARKS_IGNORED ? indexes.contains(id) : lease.has(id);
                 if (!have) {
                     pack.add(id, data, 0, CHUNK, RAW);
@@ -325,15 +318,7 @@ class ConcurrentMaintenanceTest {
             if (!tables.isEmpty()) {
                 indexes.publish(tables);
             }
-            VmManifest vm = new VmManifest(
-                    checkpoint,
-                    "a",
-                    CHUNK,
-                    List.of(new VmManifest.File(
-                            "ram.img",
-                            (long) wanted.size() * CHUNK,
-                            null,
-                            List.of(new VmManifest.Run(0, ids.array())))));
+            VmManifest vm = SimRepository.vm(checkpoint, ids);
             byte[] data = vm.encode();
             if (broken == Broken.LEASE_NOT_CHECKED) {
                 late(100, () -> {}); // else it is rarely slow enough to be seen
@@ -348,17 +333,11 @@ class ConcurrentMaintenanceTest {
             if (broken == Broken.COMMIT_NOT_CHECKED) {
                 late(100, () -> {}); // the same
             }
-            CheckpointManifest m = new CheckpointManifest(
-                    1,
+            CheckpointManifest m = SimRepository.manifest(
                     checkpoint,
-                    "net",
-                    null,
                     store.now,
-                    new InstanceLayout("net", null, List.of(), Map.of()),
-                    List.of(new VmArchive(
-                            "a", KEYS.vm(checkpoint, "a"), ChunkId.of(data).hex())),
-                    List.of(),
-                    new CutFigures(List.of()));
+                    new VmArchive(
+                            "a", KEYS.vm(checkpoint, "a"), ChunkId.of(data).hex()));
             if (broken == Broken.COMMIT_NOT_CHECKED) {
                 byte[] raw = io.holdfast.storage.domain.Manifests.encode(m);
                 if (store.size(KEYS.vm(checkpoint, "a")).isPresent()) {
@@ -367,7 +346,7 @@ class ConcurrentMaintenanceTest {
             } else {
                 repository().commit(m);
             }
-            needs.put(checkpoint, set);
+            needs.put(checkpoint, Set.copyOf(ids));
             committed.add(checkpoint);
             uploads++;
             promises("after the commit of " + checkpoint);
@@ -470,7 +449,7 @@ class ConcurrentMaintenanceTest {
                     new Survey(store, KEYS, r),
                     leases(r),
                     grace,
-                    new Keeper.Repack(CHUNK * 2, MAX_UNUSED, 6L * CHUNK)) {
+                    new Keeper.Repack(CHUNK * 2, MAX_UNUSED, KEEP_SMALL.contains(broken) ? 0 : SMALL, 6L * CHUNK)) {
                 @Override
                 boolean staysFor(Job job, ChunkId pack) {
                     return broken == Broken.COUNTS_ON_MARKED ? job.whole(pack) : super.staysFor(job, pack);
@@ -575,6 +554,7 @@ class ConcurrentMaintenanceTest {
             }
             long all = 0;
             long dead = 0;
+            int small = 0;
             var useful = new TreeSet<String>();
             for (String key : store.keys(KEYS.indexes())) {
                 for (Table t : IndexFormat.decode(key, store.peek(key), false)) {
@@ -584,6 +564,7 @@ class ConcurrentMaintenanceTest {
                                 .filter(e -> !needed.contains(e.id()))
                                 .mapToLong(e -> e.storedBytes())
                                 .sum();
+                        small += t.content().size() == 1 ? 1 : 0;
                     }
                 }
             }
@@ -592,6 +573,9 @@ class ConcurrentMaintenanceTest {
             }
             if (broken == Broken.NOTHING && dead * 100 > all * MAX_UNUSED) {
                 throw new Caught(dead + " of " + all + " bytes in packs are needed by nobody");
+            }
+            if (broken == Broken.NOTHING && small > 1) {
+                throw new Caught(small + " packs of one chunk are left");
             }
             if (store.keys(KEYS.vms()).size() != store.keys(KEYS.checkpoints()).size()) {
                 throw new Caught("VM manifests of no checkpoint are left");
@@ -842,6 +826,53 @@ class ConcurrentMaintenanceTest {
                 })
                 .isInstanceOf(Caught.class)
                 .hasMessageContaining("gone");
+    }
+
+    /**
+     * One checkpoint, whose packs are being rewritten and are deleted while one locks what it needs: what the bucket then has locked is enough, also
+     * when a prune deletes a pack that was free when it looked.
+     */
+    @Test
+    void whatAHoldHasLockedIsAllThatTheCheckpointNeeds_whateverAPruneDeletesMeanwhile() throws Exception {
+        int gone = 0;
+        for (long seed = 1; seed <= 300; seed++) {
+            World w = new World(seed, Broken.NOTHING);
+            w.store.locks = new TreeMap<>();
+            w.universe = 8;
+            w.packBytes = CHUNK;
+            w.repository().open();
+            w.upload(1);
+            w.store.now = w.store.now.plus(GRACE.multipliedBy(2));
+            w.prune(1 + w.random.nextInt(2)); // small packs have been joined, and are marked
+            Set<String> before = Set.copyOf(w.store.keys(KEYS.packs()));
+            w.store.now = w.store.now.plus(GRACE.multipliedBy(2));
+            Instant until = w.store.now.plus(Duration.ofDays(1000));
+            w.start(() -> w.late(10, () -> w.prune(3)));
+            w.start(() -> w.late(10, () -> {
+                var held = new Holder(w.store, KEYS, new Survey(w.store, KEYS, w.repository()), w.clock)
+                        .hold("cp-1", null, until, new Progress());
+                assertThat(held.locked()).isTrue();
+                assertThat(held.note()).doesNotContain("chunks");
+                w.held.add("cp-1");
+            }));
+            w.runAll();
+            w.prune(2);
+            assertThat(w.refusal).as("seed %d", seed).isNull();
+            assertThat(w.held).hasSize(1);
+            Set<ChunkId> kept = new HashSet<>();
+            for (String key : w.store.keys(KEYS.indexes())) {
+                for (Table t : IndexFormat.decode(key, w.store.peek(key), false)) {
+                    String pack = KEYS.pack(t.id());
+                    if (w.store.has(pack) && until.equals(w.store.locks.get(pack))) {
+                        t.content().forEach(e -> kept.add(e.id()));
+                    }
+                }
+            }
+            assertThat(kept).as("seed %d: chunks that are locked", seed).containsAll(w.needs.get("cp-1"));
+            gone += w.store.keys(KEYS.packs()).containsAll(before) ? 0 : 1;
+            remove(w.state);
+        }
+        assertThat(gone).as("runs in which packs went").isGreaterThan(100);
     }
 
     /** One checkpoint, that one wants to forget and another to hold. */

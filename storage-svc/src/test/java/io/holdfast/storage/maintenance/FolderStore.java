@@ -1,6 +1,5 @@
 package io.holdfast.storage.maintenance;
 
-import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.StorageException;
 import java.io.ByteArrayInputStream;
@@ -15,17 +14,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileTime;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalLong;
 
 /** A bucket in a folder, whose objects take no part of the heap; its clock is the test's. */
-final class FolderStore implements ObjectStore {
+final class FolderStore extends TestStore {
     private final Path folder;
-    /** What the server's clock says. */
-    Instant now = Instant.parse("2026-01-01T00:00:00Z");
 
     FolderStore(Path folder) {
         this.folder = folder;
@@ -54,7 +49,7 @@ final class FolderStore implements ObjectStore {
                     c.write(b);
                 }
             }
-            Files.setLastModifiedTime(file(key), FileTime.from(now));
+            Files.setLastModifiedTime(file(key), FileTime.from(seconds()));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -66,7 +61,7 @@ final class FolderStore implements ObjectStore {
         try (RandomAccessFile f = new RandomAccessFile(file(key).toFile(), "rw")) {
             f.setLength(bytes);
         }
-        Files.setLastModifiedTime(file(key), FileTime.from(now));
+        Files.setLastModifiedTime(file(key), FileTime.from(seconds()));
     }
 
     @Override
@@ -164,15 +159,5 @@ final class FolderStore implements ObjectStore {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
-    }
-
-    @Override
-    public boolean lock(String key, Instant until) {
-        return false;
-    }
-
-    @Override
-    public Optional<Instant> lockedUntil(String key) {
-        return Optional.empty();
     }
 }

@@ -1,9 +1,6 @@
 package io.holdfast.storage.maintenance;
 
-import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.Command;
-import io.holdfast.schemas.event.CutFigures;
-import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.adapter.zstd.ZstdCodec;
@@ -36,7 +33,6 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Random;
 
 /**
@@ -112,19 +108,6 @@ public final class LargeRepository {
         return new Table(id, entries);
     }
 
-    private static CheckpointManifest checkpoint(String id, VmArchive vm) {
-        return new CheckpointManifest(
-                1,
-                id,
-                "large",
-                null,
-                Instant.EPOCH,
-                new InstanceLayout("large", null, List.of(), Map.of()),
-                List.of(vm),
-                List.of(),
-                new CutFigures(List.of()));
-    }
-
     /** VMs with all the chunks but those of the last pack of a hundred, which is garbage, and most of the one before, of which little is needed. */
     private void keep() throws Exception {
         Path state = state("state");
@@ -150,8 +133,10 @@ public final class LargeRepository {
             String id = "cp-" + ++vms;
             VmManifest vm = manifest(id, first, end, state);
             var put = repository.put(KEYS.vm(id, "a"), vm);
-            repository.commit(checkpoint(
-                    id, new VmArchive("a", KEYS.vm(id, "a"), put.sha256().hex())));
+            repository.commit(SimRepository.manifest(
+                    id,
+                    Instant.EPOCH,
+                    new VmArchive("a", KEYS.vm(id, "a"), put.sha256().hex())));
         }
         say("made " + packs * PER_PACK + " chunks, " + packs + " packs, " + vms + " VMs");
         store.now = store.now.plus(Duration.ofDays(3));
@@ -194,7 +179,7 @@ public final class LargeRepository {
                 new Leases(store, KEYS, repository),
                 new ZstdCodec(1),
                 2,
-                new Keeper.Repack(1 << 24, maxUnusedPercent, 1L << 50),
+                new Keeper.Repack(1 << 24, maxUnusedPercent, 25, 1L << 50),
                 state,
                 Clock.systemUTC());
     }
@@ -251,7 +236,7 @@ public final class LargeRepository {
         Archiver.Result again = archiver.archive(cp, List.of("a"), new Progress());
         check(again.figures().newBytes() == 0 && again.vms().equals(r.vms()), "again: " + again);
         say("ARCHIVED again");
-        repository.commit(checkpoint(cp, r.vms().get(0)));
+        repository.commit(SimRepository.manifest(cp, Instant.EPOCH, r.vms().get(0)));
         Path original = folder.resolve("original");
         Files.move(ram, original);
         Puller puller = new Puller(store, KEYS, repository, indexes, new ZstdCodec(1), settings);

@@ -2,7 +2,7 @@ package io.holdfast.storage.maintenance;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.nio.charset.StandardCharsets;
+import io.holdfast.storage.SmallHeap;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,23 +16,12 @@ class LargeRepositoryTest {
     Path folder;
 
     private String run(String what, String heap, String chunks) throws Exception {
-        Process p = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-Xmx" + System.getProperty("holdfast.large.heap", heap),
-                        "-XX:+UseSerialGC",
-                        "-XX:+ExitOnOutOfMemoryError",
-                        "--enable-native-access=ALL-UNNAMED",
-                        "-cp",
-                        System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
-                        LargeRepository.class.getName(),
-                        what,
-                        folder.toString(),
-                        chunks)
-                .redirectErrorStream(true)
-                .start();
-        String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        System.out.print(said);
-        assertThat(p.waitFor()).as(said).isZero();
+        String said = SmallHeap.run(
+                System.getProperty("holdfast.large.heap", heap),
+                LargeRepository.class,
+                what,
+                folder.toString(),
+                chunks);
         try (var left = java.nio.file.Files.list(folder.resolve("state"))) {
             assertThat(left.filter(f -> f.toString().endsWith(".map"))).isEmpty();
         }

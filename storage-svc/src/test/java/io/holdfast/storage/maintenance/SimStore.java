@@ -1,14 +1,11 @@
 package io.holdfast.storage.maintenance;
 
-import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.StorageException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.time.Instant;
-import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.function.Consumer;
@@ -18,12 +15,11 @@ import java.util.function.Predicate;
  * A bucket in memory, as consistent as S3 is: each request is one step, seen by all that come after. Before each step it asks a
  * gate, through which a test lets one actor at a time. Times are whole seconds, as S3 gives them.
  */
-final class SimStore implements ObjectStore {
+final class SimStore extends TestStore {
     private record Entry(byte[] data, Instant modified) {}
 
     private final TreeMap<String, Entry> objects = new TreeMap<>();
     private final Runnable gate;
-    Instant now = Instant.parse("2026-01-01T00:00:00.700Z");
     /** Keys that are not stored although the store says so: what a broken variant leaves out. */
     Predicate<String> swallow = k -> false;
     /** Hears of each put before it is done, and of each object that is read whole. */
@@ -38,9 +34,14 @@ final class SimStore implements ObjectStore {
     }
 
     @Override
+    void request() {
+        gate.run();
+    }
+
+    @Override
     public void put(String key, byte[] data, int offset, int length) {
         onPut.accept(key);
-        gate.run();
+        request();
         byte[] copy = new byte[length];
         System.arraycopy(data, offset, copy, 0, length);
         store(key, copy);
@@ -48,24 +49,24 @@ final class SimStore implements ObjectStore {
 
     private void store(String key, byte[] data) {
         if (!swallow.test(key)) {
-            objects.put(key, new Entry(data, now.truncatedTo(ChronoUnit.SECONDS)));
+            objects.put(key, new Entry(data, seconds()));
         }
     }
 
     @Override
     public boolean putIfAbsent(String key, byte[] data) {
-        gate.run(); // as on a server without conditional put: looked first
+        request(); // as on a server without conditional put: looked first
         if (objects.containsKey(key)) {
             return false;
         }
-        gate.run();
+        request();
         store(key, data.clone());
         return true;
     }
 
     @Override
     public byte[] get(String key, long limit) throws StorageException {
-        gate.run();
+        request();
         onGet.accept(key);
         return found(key).data().clone();
     }
@@ -80,7 +81,7 @@ final class SimStore implements ObjectStore {
 
     @Override
     public void read(String key, Part part) throws StorageException {
-        gate.run();
+        request();
         byte[] data = found(key).data();
         try {
             part.take(new ByteArrayInputStream(data, (int) part.from(), (int) (part.to() - part.from())));
@@ -91,14 +92,14 @@ final class SimStore implements ObjectStore {
 
     @Override
     public OptionalLong size(String key) {
-        gate.run();
+        request();
         Entry e = objects.get(key);
         return e == null ? OptionalLong.empty() : OptionalLong.of(e.data().length);
     }
 
     @Override
     public List<Stored> list(String prefix) {
-        gate.run();
+        request();
         var list = new ArrayList<Stored>();
         objects.tailMap(prefix).forEach((k, e) -> {
             if (k.startsWith(prefix)) {
@@ -110,19 +111,9 @@ final class SimStore implements ObjectStore {
 
     @Override
     public void delete(String key) {
-        gate.run();
+        request();
         objects.remove(key);
         onDelete.accept(key);
-    }
-
-    @Override
-    public boolean lock(String key, Instant until) {
-        return false;
-    }
-
-    @Override
-    public Optional<Instant> lockedUntil(String key) {
-        return Optional.empty();
     }
 
     /** The objects as they are, past the gate. */

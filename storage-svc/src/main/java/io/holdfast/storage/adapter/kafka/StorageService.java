@@ -118,7 +118,11 @@ public class StorageService {
                             new Leases(store, keys, repository),
                             codec,
                             settings.transfers(),
-                            new Keeper.Repack(settings.packBytes(), config.maxUnusedPercent(), config.maxRepackBytes()),
+                            new Keeper.Repack(
+                                    settings.packBytes(),
+                                    config.maxUnusedPercent(),
+                                    config.repackSmallPercent(),
+                                    config.maxRepackBytes()),
                             settings.state(),
                             Clock.systemUTC()),
                     marks,

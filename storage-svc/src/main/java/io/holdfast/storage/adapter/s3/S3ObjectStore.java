@@ -29,6 +29,7 @@ import io.minio.errors.XmlParserException;
 import io.minio.messages.ErrorResponse;
 import io.minio.messages.Item;
 import io.minio.messages.Retention;
+import io.minio.messages.RetentionDurationUnit;
 import io.minio.messages.RetentionMode;
 import java.io.ByteArrayInputStream;
 import java.io.EOFException;
@@ -40,6 +41,7 @@ import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -571,14 +573,69 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
 
     @Override
     public boolean lock(String key, Instant until) throws StorageException {
-        return locks()
-                && retry(
-                        key,
-                        () -> unlessLockless(() -> client.setObjectRetention(SetObjectRetentionArgs.builder()
-                                .bucket(access.bucket())
-                                .object(key)
-                                .config(new Retention(RetentionMode.COMPLIANCE, until.atZone(ZoneOffset.UTC)))
-                                .build())));
+        if (!locks()) {
+            return false;
+        }
+        boolean done = retry(key, () -> {
+            try {
+                return unlessLockless(() -> client.setObjectRetention(SetObjectRetentionArgs.builder()
+                        .bucket(access.bucket())
+                        .object(key)
+                        .config(new Retention(RetentionMode.COMPLIANCE, until.atZone(ZoneOffset.UTC)))
+                        .build()));
+            } catch (ErrorResponseException e) {
+                if (ABSENT.contains(String.valueOf(e.errorResponse().code()))) {
+                    throw StorageException.missing(key);
+                }
+                throw e;
+            }
+        });
+        if (!done && size(key).isEmpty()) { // what is deleted is a mark there, which cannot be locked: the same answer
+            throw StorageException.missing(key);
+        }
+        return done;
+    }
+
+    @Override
+    public Duration retention() throws StorageException {
+        if (!locks()) {
+            return Duration.ZERO;
+        }
+        return retry("bucket " + access.bucket(), () -> {
+            var config = client.getObjectLockConfiguration(GetObjectLockConfigurationArgs.builder()
+                    .bucket(access.bucket())
+                    .build());
+            if (config.mode() == null || config.duration() == null) {
+                return Duration.ZERO;
+            }
+            boolean days = config.duration().unit() == RetentionDurationUnit.DAYS;
+            return Duration.ofDays(config.duration().duration() * (days ? 1L : 365L));
+        });
+    }
+
+    @Override
+    public Instant time(String key) throws StorageException {
+        return retry(key, () -> {
+            if (signsItself) {
+                try (Response r =
+                        execute(key, signed("HEAD", key, NO_CONTENT).head().build())) {
+                    return date(r.header("Date"));
+                }
+            }
+            return date(client.statObject(StatObjectArgs.builder()
+                            .bucket(access.bucket())
+                            .object(key)
+                            .build())
+                    .headers()
+                    .get("Date"));
+        });
+    }
+
+    private static Instant date(String header) {
+        if (header == null) {
+            throw new DateTimeException("it tells no date");
+        }
+        return DateTimeFormatter.RFC_1123_DATE_TIME.parse(header, Instant::from);
     }
 
     @Override
