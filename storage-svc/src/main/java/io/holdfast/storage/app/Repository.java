@@ -88,6 +88,34 @@ public final class Repository {
         return o;
     }
 
+    /**
+     * Looks whether the bucket still holds the repository that was opened: call it before what relies on that is written. One GET.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if its config is gone, broken or of another repository; REPOSITORY_UNAVAILABLE if the bucket is not there
+     */
+    public void confirm() throws StorageException {
+        Opened o = opened;
+        if (o == null) {
+            opened();
+            return;
+        }
+        String object = keys.config();
+        byte[] data = find(object, Limits.MAX_CONFIG);
+        if (data == null) {
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_CORRUPT,
+                    "object " + object + ": is missing, although this service has opened the repository",
+                    "bring back the bucket that held it; if it is the right one: rebuild writes the config that this service knows");
+        }
+        if (!RepositoryConfig.decode(object, data).isOf(o.config())) {
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_CORRUPT,
+                    "object " + object + ": is of another repository than the one that this service opened, "
+                            + o.config().repository(),
+                    "bring back the bucket, or the config, that was there; to use the other one, start the storage services again");
+        }
+    }
+
     /** Reads a metadata object: what it holds, opened where the repository is encrypted. */
     public byte[] load(String object, int limit) throws StorageException {
         return unsealed(object, store.get(object, limit + Vault.OBJECT_OVERHEAD));
@@ -201,14 +229,14 @@ public final class Repository {
     /**
      * Writes a checkpoint's manifest: from then on the checkpoint exists.
      *
-     * <p>Prerequisites: every VM manifest is there. On success: the manifest is there; the same again changes nothing. On
+     * <p>Prerequisites: every VM manifest is there, and the bucket holds the repository that was opened. On success: the manifest is there; the same again changes nothing. On
      * failure: nothing changed, or the manifest is there whole. One that comes so late that a prune may have begun to
      * remove what it names is taken back: TOO_LATE.
      */
     public Committed commit(CheckpointManifest manifest) throws StorageException {
         String key = keys.checkpoint(manifest.checkpoint());
         Manifests.check(keys, key, manifest.checkpoint(), manifest);
-        open();
+        confirm();
         for (VmArchive a : manifest.vms()) {
             OptionalLong size = store.size(a.manifestKey());
             if (size.isEmpty()) {

@@ -85,6 +85,8 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             "ObjectLockConfigurationNotFoundError",
             "InvalidBucketObjectLockConfiguration",
             "InvalidBucketState");
+    private static final String BRING_BACK =
+            "bring the bucket back, with what it held; a new one: make it, or allow create-bucket and start the storage services again";
     private static final String NO_CONTENT = ChunkId.of(new byte[0]).hex();
     private static final int MAX_ERROR = 64 * 1024;
     private static final int MIN_PART = 5 * 1024 * 1024;
@@ -432,7 +434,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             String told = r.headers().get("Content-Length");
             return new Incoming(r, told == null ? -1 : Long.parseLong(told));
         } catch (ErrorResponseException e) {
-            if (ABSENT.contains(e.errorResponse().code())) {
+            if (absent(e)) {
                 throw StorageException.missing(key);
             }
             if (e.response().code() == 416) {
@@ -487,12 +489,26 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                                 .build())
                         .size());
             } catch (ErrorResponseException e) {
-                if (ABSENT.contains(e.errorResponse().code())) {
+                if (absent(e)) {
                     return OptionalLong.empty();
                 }
                 throw e;
             }
         });
+    }
+
+    /** Whether there is no such object. The answer to a HEAD has no body, and so looks the same when there is no bucket: then it is asked for. */
+    private boolean absent(ErrorResponseException e)
+            throws MinioException, IOException, GeneralSecurityException, StorageException {
+        if (!ABSENT.contains(String.valueOf(e.errorResponse().code()))) {
+            return false;
+        }
+        if (e.response().request().method().equals("HEAD")
+                && !client.bucketExists(
+                        BucketExistsArgs.builder().bucket(access.bucket()).build())) {
+            throw unavailable("bucket " + access.bucket(), "does not exist", BRING_BACK, null);
+        }
+        return true;
     }
 
     @Override
@@ -604,7 +620,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                         : Optional.of(r.retainUntilDate().toInstant());
             } catch (ErrorResponseException e) {
                 String code = String.valueOf(e.errorResponse().code());
-                if (lacksLock(e) || ABSENT.contains(code) || code.equals("NoSuchObjectLockConfiguration")) {
+                if (lacksLock(e) || absent(e) || code.equals("NoSuchObjectLockConfiguration")) {
                     return Optional.empty();
                 }
                 throw e;
@@ -635,7 +651,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 return;
             }
             if (!create) {
-                throw unavailable("bucket " + bucket, "does not exist", "make it, or allow create-bucket", null);
+                throw unavailable("bucket " + bucket, "does not exist", BRING_BACK, null);
             }
             client.makeBucket(MakeBucketArgs.builder()
                     .bucket(bucket)
@@ -717,7 +733,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         }
         String remedy =
                 switch (code) {
-                    case "NoSuchBucket" -> "make bucket " + access.bucket() + ", or allow create-bucket";
+                    case "NoSuchBucket" -> BRING_BACK;
                     case "RequestTimeTooSkewed" -> "set this host's clock";
                     default ->
                         status == 403 || status == 401
