@@ -146,6 +146,17 @@ class StorageServiceIT {
     }
 
     private void send(Command command) {
+        send(record(command));
+    }
+
+    /** As a host sees it whose clock is so far ahead. */
+    private void send(Command command, Duration ahead) {
+        var r = record(command);
+        send(new ProducerRecord<>(
+                r.topic(), null, Instant.now().minus(ahead).toEpochMilli(), r.key(), r.value(), r.headers()));
+    }
+
+    private static ProducerRecord<String, byte[]> record(Command command) {
         CloudEvent event = EventCodec.encode(
                 command.header().id(),
                 URI.create("/holdfast/coordinator"),
@@ -153,7 +164,7 @@ class StorageServiceIT {
                 command,
                 Instant.now(),
                 Map.of());
-        send(EventCodec.record(Topics.COMMANDS, command.header().host(), event));
+        return EventCodec.record(Topics.COMMANDS, command.header().host(), event);
     }
 
     private Command.Header header(String host, String phase, int attempt) {
@@ -274,6 +285,26 @@ class StorageServiceIT {
     }
 
     @Test
+    void commandThatIsTooOldByTheHostsClockIsRefusedNamingTheClock_butARepeatOfADoneOneIsAnswered() throws Exception {
+        // Given
+        TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 1 << 20, 5);
+        var done = new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a"));
+        send(done);
+        Report first = end(operation + "/h1/archive/1");
+        seen.clear();
+
+        // When
+        send(new Command.Pull(header("h1", "pull", 1), checkpoint, null, List.of("a")), Duration.ofHours(2));
+        send(done, Duration.ofHours(2));
+
+        // Then
+        var refused = (Report.Failed) end(operation + "/h1/pull/1");
+        assertThat(refused.code()).isEqualTo(ErrorCode.TOO_LATE);
+        assertThat(refused.message()).contains("clock of host h1");
+        assertThat(end(operation + "/h1/archive/1")).isEqualTo(first).isInstanceOf(Report.Archived.class);
+    }
+
+    @Test
     void serviceKilledMidArchiveLeavesNoManifestAndFinishesAfterItsStart() throws Exception {
         // Given
         ProcessKit.Running first = service("h4", Map.of("holdfast.storage.pack-bytes", "1048576"));
@@ -357,10 +388,14 @@ class StorageServiceIT {
             service(
                     "h6",
                     Map.of(
-                            "holdfast.storage.endpoint", proxy.endpoint(),
-                            "holdfast.storage.bucket", "vanishing",
-                            "holdfast.storage.key", WrapKey.random(),
-                            "holdfast.storage.check", "PT0.1S"));
+                            "holdfast.storage.endpoint",
+                            proxy.endpoint(),
+                            "holdfast.storage.bucket",
+                            "vanishing",
+                            "holdfast.storage.key",
+                            WrapKey.random(),
+                            "holdfast.storage.check",
+                            "PT0.1S"));
             awaitAlive("h6");
             TestImage.write(images("h6").resolve(checkpoint).resolve("a"), 2 << 20, 9);
             var first = (Report.Archived) archived("h6", 1);
@@ -373,10 +408,13 @@ class StorageServiceIT {
             Files.move(bucket, away);
             awaitSeen(Heartbeat.Storage.class, h -> h.host().equals("h6") && !h.reachable());
             proxy.forget();
-            await("some more looks at the bucket").atMost(LIMIT).until(() -> proxy.seen().stream()
-                            .filter(r -> r.method().equals("HEAD") && r.path().matches("/vanishing/?"))
-                            .count()
-                    > 3);
+            await("some more looks at the bucket")
+                    .atMost(LIMIT)
+                    .until(() -> proxy.seen().stream()
+                                    .filter(r -> r.method().equals("HEAD")
+                                            && r.path().matches("/vanishing/?"))
+                                    .count()
+                            > 3);
             boolean remade = Files.exists(bucket);
             Report without = archived("h6", 2);
             Files.createDirectory(bucket);
@@ -398,8 +436,8 @@ class StorageServiceIT {
             // Then
             assertThat(remade).as("the bucket was made again").isFalse();
             assertThat(((Report.Failed) without).code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
-            assertThat(List.of(empty, late, other)).allSatisfy(r -> assertThat(r)
-                    .isInstanceOfSatisfying(Report.Failed.class, f -> {
+            assertThat(List.of(empty, late, other))
+                    .allSatisfy(r -> assertThat(r).isInstanceOfSatisfying(Report.Failed.class, f -> {
                         assertThat(f.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
                         assertThat(f.message()).contains("object config");
                     }));

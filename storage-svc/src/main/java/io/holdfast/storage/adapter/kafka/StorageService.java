@@ -54,6 +54,7 @@ public class StorageService {
     private volatile boolean reachable;
     /** The bucket was there once. */
     private volatile boolean found;
+
     private volatile String problem = "not looked at yet";
     private int checks;
 
