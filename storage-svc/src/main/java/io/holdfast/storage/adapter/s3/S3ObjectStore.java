@@ -85,8 +85,6 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             "ObjectLockConfigurationNotFoundError",
             "InvalidBucketObjectLockConfiguration",
             "InvalidBucketState");
-    private static final String BRING_BACK =
-            "bring the bucket back, with what it held; a new one: make it, or allow create-bucket and start the storage services again";
     private static final String NO_CONTENT = ChunkId.of(new byte[0]).hex();
     private static final int MAX_ERROR = 64 * 1024;
     private static final int MIN_PART = 5 * 1024 * 1024;
@@ -321,7 +319,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         }
         return retry(key, () -> {
             try {
-                upload(key, data, 0, data.length, Map.of("If-None-Match", "*"));
+                sendNew(key, data);
                 return true;
             } catch (ErrorResponseException e) {
                 int status = e.response().code();
@@ -335,6 +333,37 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 }
                 throw e;
             }
+        });
+    }
+
+    /** A put that a server which knows the condition refuses with 412 when there is such an object. */
+    private void sendNew(String key, byte[] data) throws MinioException, IOException, GeneralSecurityException {
+        if (signsItself) {
+            Request.Builder request = signed("PUT", key, ChunkId.of(data).hex()).header("If-None-Match", "*");
+            execute(key, request.put(RequestBody.create(data, OCTETS)).build()).close();
+        } else {
+            upload(key, data, 0, data.length, Map.of("If-None-Match", "*"));
+        }
+    }
+
+    @Override
+    public boolean excludes(String key, byte[] data) throws StorageException {
+        return retry(key, () -> {
+            try {
+                sendNew(key, data);
+                sendNew(key, data);
+            } catch (ErrorResponseException e) {
+                int status = e.response().code();
+                if (status == 412 || status == 409) {
+                    return true;
+                }
+                if (status != 501) {
+                    throw e;
+                }
+                upload(key, data, 0, data.length, Map.of());
+            }
+            LOG.warnf("event=no-conditional-put endpoint=%s", access.endpoint());
+            return false;
         });
     }
 
@@ -506,7 +535,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         if (e.response().request().method().equals("HEAD")
                 && !client.bucketExists(
                         BucketExistsArgs.builder().bucket(access.bucket()).build())) {
-            throw unavailable("bucket " + access.bucket(), "does not exist", BRING_BACK, null);
+            throw unavailable("bucket " + access.bucket(), "does not exist", bringBack(), null);
         }
         return true;
     }
@@ -651,7 +680,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 return;
             }
             if (!create) {
-                throw unavailable("bucket " + bucket, "does not exist", BRING_BACK, null);
+                throw unavailable("bucket " + bucket, "does not exist", bringBack(), null);
             }
             client.makeBucket(MakeBucketArgs.builder()
                     .bucket(bucket)
@@ -733,7 +762,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         }
         String remedy =
                 switch (code) {
-                    case "NoSuchBucket" -> BRING_BACK;
+                    case "NoSuchBucket" -> bringBack();
                     case "RequestTimeTooSkewed" -> "set this host's clock";
                     default ->
                         status == 403 || status == 401
@@ -746,6 +775,11 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                         + e.errorResponse().message(),
                 remedy,
                 e);
+    }
+
+    private String bringBack() {
+        return "bring bucket " + access.bucket()
+                + " back, with what it held; a new one: make it, or allow create-bucket and start the storage services again";
     }
 
     private static StorageException unavailable(String object, String what, String remedy, Throwable cause) {
