@@ -51,6 +51,9 @@ final class Inspect {
                 data = s3 ? store.get(object, limit, room) : read(Path.of(name), limit);
                 if (Settings.key() != null) {
                     Keys keys = Settings.keys();
+                    if (store.size(keys.config()).isEmpty()) { // looking makes no repository
+                        throw StorageException.missing(keys.config());
+                    }
                     vault = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key()).vault();
                 }
             }

@@ -307,8 +307,12 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         client.putObject(PutObjectArgs.builder().bucket(access.bucket()).object(key).stream(
                         new ByteArrayInputStream(data, offset, length), length, Math.max(length, MIN_PART))
                 .headers(headers)
-                .contentType(key.endsWith(".json") ? "application/json" : "application/octet-stream")
+                .contentType(contentType(key))
                 .build());
+    }
+
+    private static String contentType(String key) {
+        return key.endsWith(".json") ? "application/json" : "application/octet-stream";
     }
 
     @Override
@@ -340,7 +344,11 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
     private void sendNew(String key, byte[] data) throws MinioException, IOException, GeneralSecurityException {
         if (signsItself) {
             Request.Builder request = signed("PUT", key, ChunkId.of(data).hex()).header("If-None-Match", "*");
-            execute(key, request.put(RequestBody.create(data, OCTETS)).build()).close();
+            execute(
+                            key,
+                            request.put(RequestBody.create(data, MediaType.get(contentType(key))))
+                                    .build())
+                    .close();
         } else {
             upload(key, data, 0, data.length, Map.of("If-None-Match", "*"));
         }
