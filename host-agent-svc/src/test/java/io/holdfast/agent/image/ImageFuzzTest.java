@@ -5,11 +5,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.fail;
 
 import com.sun.management.ThreadMXBean;
-import io.holdfast.schemas.event.InstanceLayout;
-import io.holdfast.schemas.spec.Accelerator;
-import io.holdfast.schemas.spec.Hugepages;
-import io.holdfast.schemas.spec.NetworkSpec;
-import io.holdfast.schemas.spec.VmSpec;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
@@ -20,7 +15,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -55,24 +49,7 @@ class ImageFuzzTest {
     @BeforeEach
     void image() throws Exception {
         var store = new FolderImageStore(base.resolve("images"));
-        var spec = new VmSpec(
-                "web",
-                1,
-                "2MiB",
-                Hugepages.off,
-                "qemu64",
-                "pc-q35-9.0",
-                Accelerator.tcg,
-                null,
-                null,
-                null,
-                null,
-                List.of(),
-                List.of(),
-                true);
-        var layout = new InstanceLayout(
-                "inst", new NetworkSpec("inst", List.of(), List.of(spec), Map.of()), List.of(), Map.of());
-        ImageFolder image = ImageFolder.of(store.create(CHECKPOINT, layout, "web"));
+        ImageFolder image = ImageFolder.of(store.create(CHECKPOINT, ImageFormatsTest.layout("inst", "2MiB"), "web"));
         image.describe(new MachineFile.Qemu("10.0.2", "pc-q35-9.0", "qemu64", "tcg", false), List.of(), List.of());
         try (FileChannel c = image.create(ImageFolder.RAM)) {
             var writer = new RamWriter(c, () -> {}, () -> {});

@@ -2,7 +2,6 @@ package io.holdfast.storage.it;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.schemas.event.Command;
@@ -25,7 +24,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Predicate;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -33,27 +31,12 @@ import org.junit.jupiter.params.provider.CsvSource;
  * Work on a repository behind a proxy that does what networks and servers do at their worst: each command is done, or fails by a code, and
  * whatever becomes of it, every checkpoint that was not forgotten can be restored, and the work can be done once the fault is over.
  */
-class KeeperFaultsIT extends BucketTest {
+class KeeperFaultsIT extends ProxiedBucketTest {
     private static final Set<ErrorCode> CODES = Set.of(ErrorCode.REPOSITORY_UNAVAILABLE, ErrorCode.REPOSITORY_BUSY);
     private static final String CP3 = "cp-20260103t000000z-cccccc";
 
-    private FaultProxy proxy;
     private S3ObjectStore direct;
     private TestHost host;
-
-    @Override
-    Server start() throws Exception {
-        Server server = super.start();
-        proxy = FaultProxy.before(server.endpoint());
-        return server;
-    }
-
-    @AfterAll
-    void endProxy() {
-        if (proxy != null) {
-            proxy.close();
-        }
-    }
 
     @Override
     Duration silence() {
@@ -150,8 +133,8 @@ class KeeperFaultsIT extends BucketTest {
     })
     void workUnderFaultsIsDoneOrFailsByCode_losesNothingThatIsNeeded_andIsDoneAfterwards(
             Fault fault, String method, int every, boolean passes) throws Exception {
-        // Given: three checkpoints, what an archive without a commit left, and one pack that no index names
-        direct = store;
+        // Given: three checkpoints, and what an archive without a commit left, marked
+        direct = connect(s3.endpoint(), secretKey(), Duration.ofSeconds(60));
         host = host("h1", direct, null);
         checkpoint(CP, 1);
         checkpoint(CP2, 2);
@@ -186,7 +169,7 @@ class KeeperFaultsIT extends BucketTest {
         run(whole, rebuild());
         VerifyResult now = ((Report.Verified) run(whole, verify())).result();
         assertThat(now.damages()).isEmpty();
-        TestHost reader = host("reader");
+        TestHost reader = host("reader", direct, null);
         for (String id : List.of(CP, CP2)) {
             reader.pull(id, "a");
             TestImage.assertSame(host.image(id, "a"), reader.image(id, "a"));

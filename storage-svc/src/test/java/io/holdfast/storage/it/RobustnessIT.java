@@ -5,7 +5,6 @@ import static io.holdfast.storage.it.TestHost.commit;
 import static io.holdfast.storage.it.TestHost.failure;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.schemas.event.ErrorCode;
@@ -21,42 +20,12 @@ import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Predicate;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The repository on a real S3 server behind a proxy that does what networks and servers do at their worst. */
-class RobustnessIT extends BucketTest {
-    private FaultProxy proxy;
-
-    @Override
-    Server start() throws Exception {
-        Server server = super.start();
-        proxy = FaultProxy.before(server.endpoint());
-        return server;
-    }
-
-    @AfterAll
-    void endProxy() {
-        if (proxy != null) {
-            proxy.close();
-        }
-    }
-
-    @AfterEach
-    void heal() {
-        proxy.heal();
-        proxy.latency(Duration.ZERO);
-        proxy.forget();
-    }
-
-    @Override
-    String endpoint() {
-        return proxy.endpoint();
-    }
-
+class RobustnessIT extends ProxiedBucketTest {
     @Override
     Duration silence() {
         return Duration.ofSeconds(2);
