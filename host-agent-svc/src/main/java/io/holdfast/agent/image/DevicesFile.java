@@ -155,6 +155,9 @@ public record DevicesFile(byte[] head, byte[] setup, byte[] pageMap, byte[] devi
         if (in.hasRemaining() || found.size() != 5) {
             throw new StreamException("sections are missing or too long");
         }
+        if (found.get("DEVS").length + (long) found.get("DESC").length > StreamParser.MAX_DEVICES) {
+            throw new StreamException("device state is larger than " + StreamParser.MAX_DEVICES + " bytes");
+        }
         return new DevicesFile(
                 found.get("HEAD"), found.get("RAMS"), found.get("PMAP"), found.get("DEVS"), found.get("DESC"));
     }

@@ -14,6 +14,7 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
@@ -108,11 +109,13 @@ public final class ImageFolder implements Image {
         }
         DevicesFile devices = image.devices();
         List<RamBlock> inSetup = new ArrayList<>();
+        var divided = new boolean[1];
         var parser = new StreamParser(
                 new StreamSink() {
                     @Override
                     public void setup(byte[] h, byte[] s, List<RamBlock> blocks) {
                         inSetup.addAll(blocks);
+                        divided[0] = Arrays.equals(h, devices.head()) && Arrays.equals(s, devices.setup());
                     }
 
                     @Override
@@ -131,6 +134,10 @@ public final class ImageFolder implements Image {
             PageMap.decode(devices.pageMap(), machine.ram().blocks());
         } catch (StreamException e) {
             throw new StreamException(folder.resolve(DEVICES) + ": " + e.getMessage(), e);
+        }
+        if (!divided[0]) {
+            throw new StreamException(
+                    folder.resolve(DEVICES) + " is not divided where the stream's head and its RAM setup end");
         }
         if (!inSetup.equals(machine.ram().blocks())) {
             throw new StreamException(

@@ -133,7 +133,7 @@ public record MachineFile(
         for (RamBlock b : ram.blocks()) {
             if (b.name() == null
                     || b.bytes() <= 0
-                    || b.bytes() > 1L << 46
+                    || b.bytes() > RamBlock.MAX_BYTES
                     || b.bytes() % RamBlock.PAGE != 0
                     || b.offset() < end
                     || b.offset() % RamBlock.ALIGNMENT != 0

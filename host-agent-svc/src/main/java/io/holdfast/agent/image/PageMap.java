@@ -22,7 +22,7 @@ public final class PageMap {
         this.blocks = List.copyOf(blocks);
         this.data = new BitSet[blocks.size()];
         for (int i = 0; i < data.length; i++) {
-            data[i] = new BitSet(blocks.get(i).pages());
+            data[i] = new BitSet(); // grows to its last page with data: what a hostile image claims takes no room
         }
     }
 
@@ -83,6 +83,11 @@ public final class PageMap {
     }
 
     static PageMap decode(byte[] encoded, List<RamBlock> blocks) throws StreamException {
+        for (RamBlock b : blocks) {
+            if (b.bytes() > RamBlock.MAX_BYTES) {
+                throw new StreamException("RAM block " + b.name() + " of " + b.bytes() + " bytes");
+            }
+        }
         var map = new PageMap(blocks);
         try (var in = new DataInputStream(new ByteArrayInputStream(encoded))) {
             for (int i = 0; i < blocks.size(); i++) {

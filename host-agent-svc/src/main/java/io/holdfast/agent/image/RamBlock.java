@@ -17,6 +17,9 @@ public record RamBlock(String name, long offset, long bytes) {
     /** Blocks begin at multiples of this in {@code ram.img}. */
     public static final long ALIGNMENT = 2L << 20;
 
+    /** Largest block: its pages are counted in 31 bits. */
+    public static final long MAX_BYTES = (long) Integer.MAX_VALUE * PAGE;
+
     /** Whether this is the guest's RAM, which a fresh QEMU has zeroed. */
     public boolean main() {
         return name.equals(MAIN);

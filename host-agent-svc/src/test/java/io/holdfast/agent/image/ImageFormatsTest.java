@@ -41,7 +41,7 @@ class ImageFormatsTest {
         store = new FolderImageStore(base.resolve("images"));
     }
 
-    private static InstanceLayout layout(String instance, String memory) {
+    static InstanceLayout layout(String instance, String memory) {
         var spec = new VmSpec(
                 "web",
                 1,

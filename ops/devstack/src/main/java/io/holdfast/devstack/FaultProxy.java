@@ -14,6 +14,7 @@ import java.net.Socket;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
@@ -22,6 +23,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 
 /**
  * Stands between an S3 client and a real S3 server and does what networks and servers do at their worst, by name and
@@ -31,6 +33,7 @@ import java.util.function.Predicate;
 public final class FaultProxy implements AutoCloseable {
     private static final int BUFFER = 64 * 1024;
     private static final int MAX_HEAD = 64 * 1024;
+    private static final String CONDITION = "if-none-match:";
 
     /** What is done to a request. */
     public enum Fault {
@@ -46,6 +49,10 @@ public final class FaultProxy implements AutoCloseable {
         QUOTA(403, "QuotaExceeded"),
         /** 404 with the code NoSuchBucket. */
         NO_BUCKET(404, "NoSuchBucket"),
+        /** 501 to what has a condition, as servers answer that know no conditional put; all else passes. */
+        NO_CONDITIONAL_PUT(501, "NotImplemented"),
+        /** The condition of a request is taken away on its way, as if the server ignored it. */
+        IGNORE_CONDITION(0, null),
         /** The connection is cut after the request's head and a part of its body went to the server. */
         CUT_REQUEST(0, null),
         /** The server does the request, then the connection is cut in the middle of its answer. */
@@ -66,8 +73,12 @@ public final class FaultProxy implements AutoCloseable {
         }
     }
 
-    /** A request as rules see it. */
-    public record Seen(String method, String path, long bodyBytes) {}
+    /**
+     * A request as rules see it.
+     *
+     * @param conditional has {@code If-None-Match}
+     */
+    public record Seen(String method, String path, long bodyBytes, boolean conditional) {}
 
     private static final class Rule {
         private final Fault fault;
@@ -202,7 +213,10 @@ public final class FaultProxy implements AutoCloseable {
 
     private Rule rule(Seen s) {
         for (Rule r : rules) {
-            if (r.which.test(s) && r.left.getAndUpdate(n -> n > 0 ? n - 1 : 0) > 0) {
+            boolean ofConditions = r.fault == Fault.NO_CONDITIONAL_PUT || r.fault == Fault.IGNORE_CONDITION;
+            if ((s.conditional() || !ofConditions)
+                    && r.which.test(s)
+                    && r.left.getAndUpdate(n -> n > 0 ? n - 1 : 0) > 0) {
                 r.done.incrementAndGet();
                 return r;
             }
@@ -218,7 +232,7 @@ public final class FaultProxy implements AutoCloseable {
             return false;
         }
         String[] words = request.first().split(" ", 3);
-        Seen seen = new Seen(words[0], words[1], Math.max(0, request.length()));
+        Seen seen = new Seen(words[0], words[1], Math.max(0, request.length()), request.conditional());
         requests.incrementAndGet();
         if (logging) {
             log.add(seen);
@@ -239,7 +253,7 @@ public final class FaultProxy implements AutoCloseable {
             toClient.write(refusal(fault, seen.method().equals("HEAD")));
             return true;
         }
-        toServer.write(request.raw());
+        toServer.write(fault == Fault.IGNORE_CONDITION ? request.withoutCondition() : request.raw());
         toServer.flush();
         if (request.expectsContinue()) {
             Head go = Head.read(fromServer);
@@ -317,7 +331,13 @@ public final class FaultProxy implements AutoCloseable {
 
     /** The head of a message: as it came, with what is needed to pass its body on. */
     private record Head(
-            byte[] raw, String first, long length, boolean chunked, boolean expectsContinue, boolean closes) {
+            byte[] raw,
+            String first,
+            long length,
+            boolean chunked,
+            boolean expectsContinue,
+            boolean closes,
+            boolean conditional) {
         static Head read(InputStream in) throws IOException {
             ByteArrayOutputStream raw = new ByteArrayOutputStream(512);
             int ends = 0;
@@ -337,6 +357,7 @@ public final class FaultProxy implements AutoCloseable {
             boolean chunked = false;
             boolean expects = false;
             boolean closes = false;
+            boolean conditional = false;
             for (int i = 1; i < lines.length; i++) {
                 String line = lines[i].toLowerCase(Locale.ROOT);
                 String value = line.substring(line.indexOf(':') + 1).strip();
@@ -348,9 +369,18 @@ public final class FaultProxy implements AutoCloseable {
                     expects = value.contains("100-continue");
                 } else if (line.startsWith("connection:")) {
                     closes = value.contains("close");
+                } else if (line.startsWith(CONDITION)) {
+                    conditional = true;
                 }
             }
-            return new Head(raw.toByteArray(), lines[0], length, chunked, expects, closes);
+            return new Head(raw.toByteArray(), lines[0], length, chunked, expects, closes, conditional);
+        }
+
+        byte[] withoutCondition() {
+            return Arrays.stream(new String(raw, StandardCharsets.ISO_8859_1).split("\r\n", -1))
+                    .filter(l -> !l.toLowerCase(Locale.ROOT).startsWith(CONDITION))
+                    .collect(Collectors.joining("\r\n"))
+                    .getBytes(StandardCharsets.ISO_8859_1);
         }
 
         /** Passes the body on, at most so many bytes of it. */

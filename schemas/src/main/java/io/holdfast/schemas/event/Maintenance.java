@@ -11,8 +11,8 @@ public final class Maintenance {
      * An object of the repository that is not what it must be, and who suffers.
      *
      * @param key S3 key of the object
-     * @param what missing, truncated, corrupt, unindexed (chunks that no index names) or unreadable (a version or key
-     *     that the service does not have)
+     * @param what missing, truncated, corrupt, unindexed (chunks that no index names), unreadable (a version or key
+     *     that the service does not have) or other (the config of another repository)
      * @param checkpoints checkpoints that need it, the first 50
      * @param checkpointsInAll how many need it
      */

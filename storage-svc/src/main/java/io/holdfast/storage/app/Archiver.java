@@ -432,6 +432,7 @@ public final class Archiver {
                 vanished = gone;
                 return null;
             }
+            repository.confirm();
             List<VmArchive> archives = new ArrayList<>();
             long logical = 0;
             for (String vm : vms) {

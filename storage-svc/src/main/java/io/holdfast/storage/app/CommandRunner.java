@@ -7,6 +7,7 @@ import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
@@ -111,23 +112,38 @@ public final class CommandRunner implements AutoCloseable {
     }
 
     /**
+     * Takes a command as {@link #accept(Command.ForStorage)} does, but refuses a new one with TOO_LATE that is too old to be of use by this
+     * host's clock: whoever waits for it hears of it at once.
+     *
+     * @param sent when it was sent, by the broker's clock or the coordinator's
+     */
+    public void accept(Command.ForStorage command, Instant sent, Duration maxAge) {
+        Duration age = Duration.between(sent, Instant.now());
+        accept(command, age.compareTo(maxAge) <= 0 ? null : sent + ", " + age.toSeconds() + " s ago");
+    }
+
+    /**
      * Takes a command; for other hosts: nothing. When it returns, the command is durable and its record may be
      * acknowledged. A repeat of an ended one publishes its end again; of one at work: nothing.
      */
     public void accept(Command.ForStorage command) {
+        accept(command, null);
+    }
+
+    private void accept(Command.ForStorage command, String tooOld) {
         Command.Header h = command.header();
         if (h == null || !host.equals(h.host())) {
             return;
         }
         try {
-            take(command, h);
+            take(command, h, tooOld);
         } catch (IOException e) {
             LOG.errorf(e, "event=journal-unwritable id=%s", h.id());
             reports.publish(failed(h, ErrorCode.IO_FAILED, e.toString(), "look at the storage service's state folder"));
         }
     }
 
-    private void take(Command.ForStorage command, Command.Header h) throws IOException {
+    private void take(Command.ForStorage command, Command.Header h, String tooOld) throws IOException {
         boolean named = command instanceof Command.ForRepository ? h.instance() == null : Names.valid(h.instance());
         if (!named || h.operation() == null || h.phase() == null) {
             LOG.warnf("event=command-refused reason=\"bad header\" operation=%s", h.operation());
@@ -150,6 +166,16 @@ public final class CommandRunner implements AutoCloseable {
                         "host " + host + " has seen a newer epoch than " + h.epoch() + " of "
                                 + (h.instance() == null ? "the repository" : h.instance()),
                         "another coordinator has taken over; nothing to do"));
+                return;
+            }
+            if (tooOld != null) {
+                LOG.warnf("event=command-too-old id=%s sent=\"%s\"", h.id(), tooOld);
+                reports.publish(failed(
+                        h,
+                        ErrorCode.TOO_LATE,
+                        "the command was sent at " + tooOld + " by the clock of host " + host
+                                + ": too long to be of use",
+                        "request the operation again; check that the hosts' clocks are synchronised"));
                 return;
             }
             journal.write(new CommandJournal.Entry(command, null));

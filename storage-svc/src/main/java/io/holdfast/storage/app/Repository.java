@@ -9,6 +9,7 @@ import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.Manifests;
 import io.holdfast.storage.domain.ObjectStore;
+import io.holdfast.storage.domain.ObjectStore.Stored;
 import io.holdfast.storage.domain.RepositoryConfig;
 import io.holdfast.storage.domain.RepositoryConfig.Opened;
 import io.holdfast.storage.domain.Room;
@@ -19,12 +20,20 @@ import io.holdfast.storage.domain.WrapKey;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.UUID;
+import org.jboss.logging.Logger;
 
 /** A repository's config, keys and manifests. Thread-safe. */
 public final class Repository {
+    private static final Logger LOG = Logger.getLogger(Repository.class);
+    /** So long after its own proposal was stored a service looks which one is the earliest, where the server knows no conditions. */
+    private static final Duration SETTLE = Duration.ofSeconds(10);
+
     private final ObjectStore store;
     private final Keys keys;
     private final int chunkBytes;
@@ -74,18 +83,112 @@ public final class Repository {
                                 "restore it from a copy of the bucket; without it an encrypted repository cannot be read");
                     }
                 }
-                store.putIfAbsent(
-                        object,
-                        RepositoryConfig.create(UUID.randomUUID().toString(), Instant.now(), chunkBytes, key, newGrace)
-                                .config()
-                                .encode());
-                data = store.get(object, Limits.MAX_CONFIG);
+                data = make(object);
             }
             RepositoryConfig c = RepositoryConfig.decode(object, data);
             o = new Opened(c, c.open(object, key));
             opened = o;
         }
         return o;
+    }
+
+    /**
+     * Writes the config of a new repository. All services that come at once end up with the same one: by a conditional put, or, on a server
+     * that has none, because each proposes, waits, and then takes the earliest proposal, see docs/formats.md.
+     *
+     * @return the config that is there
+     */
+    private byte[] make(String object) throws StorageException {
+        RepositoryConfig mine = RepositoryConfig.create(
+                        UUID.randomUUID().toString(), Instant.now(), chunkBytes, key, newGrace)
+                .config();
+        List<String> proposals = new ArrayList<>(List.of(keys.proposal(mine.repository())));
+        byte[] chosen = mine.encode();
+        if (!store.excludes(proposals.get(0), chosen)) {
+            pause(SETTLE);
+            List<Stored> all = store.list(keys.proposals());
+            if (find(object, Limits.MAX_CONFIG)
+                    == null) { // else its maker may have removed proposals before we listed them
+                Stored first = Collections.min(
+                        all, Comparator.comparing(Stored::modified).thenComparing(Stored::key));
+                chosen = find(first.key(), Limits.MAX_CONFIG);
+                if (chosen != null) {
+                    RepositoryConfig.decode(first.key(), chosen);
+                }
+            }
+            all.forEach(s -> proposals.add(s.key()));
+        }
+        if (chosen != null) {
+            store.putIfAbsent(object, chosen);
+        }
+        byte[] made = store.get(object, Limits.MAX_CONFIG);
+        try {
+            for (String p : proposals) {
+                store.delete(p);
+            }
+        } catch (StorageException e) { // harmless: only who finds no config looks at them
+            LOG.warnf("event=proposal-kept reason=\"%s\"", e.getMessage());
+        }
+        return made;
+    }
+
+    private static void pause(Duration time) throws StorageException {
+        try {
+            Thread.sleep(time);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new StorageException(ErrorCode.INTERRUPTED, "the service is ending", "try again", e);
+        }
+    }
+
+    /**
+     * Looks whether the bucket still holds the repository that was opened: call it before what relies on that is written. One GET.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if its config is gone, broken or of another repository; REPOSITORY_UNAVAILABLE if the bucket is not there
+     */
+    public void confirm() throws StorageException {
+        Opened o = opened;
+        if (o == null) {
+            opened();
+            return;
+        }
+        String object = keys.config();
+        byte[] data = find(object, Limits.MAX_CONFIG);
+        if (data == null) {
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_CORRUPT,
+                    "object " + object + ": is missing, although this service has opened the repository",
+                    "bring back the bucket that held it; if it is the right one: rebuild writes the config that this service knows");
+        }
+        RepositoryConfig now;
+        try {
+            now = RepositoryConfig.decode(object, data);
+        } catch (StorageException e) {
+            throw new StorageException(
+                    e.code(),
+                    e.getMessage(),
+                    "restore it from a copy of the bucket; or delete it and rebuild: this service writes the one that it knows",
+                    e);
+        }
+        if (!now.isOf(o.config())) {
+            throw new StorageException(
+                    ErrorCode.REPOSITORY_CORRUPT,
+                    "object " + object + ": is of another repository than the one that this service opened, "
+                            + o.config().repository(),
+                    "bring back the bucket, or the config, that was there; to use the other one, start the storage services again");
+        }
+        opened = new Opened(now, o.vault()); // its wraps may have changed
+    }
+
+    /**
+     * Writes the config again where it is gone: the one that this service knows.
+     *
+     * @return whether it was gone
+     */
+    public boolean bringBackConfig(boolean dryRun) throws StorageException {
+        byte[] known = opened().config().encode();
+        String object = keys.config();
+        return find(object, Limits.MAX_CONFIG) == null && (dryRun || store.putIfAbsent(object, known));
     }
 
     /** Reads a metadata object: what it holds, opened where the repository is encrypted. */
@@ -201,14 +304,14 @@ public final class Repository {
     /**
      * Writes a checkpoint's manifest: from then on the checkpoint exists.
      *
-     * <p>Prerequisites: every VM manifest is there. On success: the manifest is there; the same again changes nothing. On
+     * <p>Prerequisites: every VM manifest is there, and the bucket holds the repository that was opened. On success: the manifest is there; the same again changes nothing. On
      * failure: nothing changed, or the manifest is there whole. One that comes so late that a prune may have begun to
      * remove what it names is taken back: TOO_LATE.
      */
     public Committed commit(CheckpointManifest manifest) throws StorageException {
         String key = keys.checkpoint(manifest.checkpoint());
         Manifests.check(keys, key, manifest.checkpoint(), manifest);
-        open();
+        confirm();
         for (VmArchive a : manifest.vms()) {
             OptionalLong size = store.size(a.manifestKey());
             if (size.isEmpty()) {

@@ -25,6 +25,16 @@ public record Keys(String prefix) {
         return prefix + "config";
     }
 
+    /** Folder of configs that were proposed for a repository that is made. */
+    public String proposals() {
+        return prefix + "proposals/";
+    }
+
+    /** A config that was proposed. */
+    public String proposal(String repository) {
+        return proposals() + repository;
+    }
+
     /** Folder of packs. */
     public String packs() {
         return prefix + "packs/";

@@ -43,6 +43,14 @@ public interface ObjectStore {
     boolean putIfAbsent(String key, byte[] data) throws StorageException;
 
     /**
+     * Tries out whether {@link #putIfAbsent} is atomic on this server, on an object of that key, which nobody else may have; it is stored.
+     */
+    default boolean excludes(String key, byte[] data) throws StorageException {
+        put(key, data, 0, data.length);
+        return true;
+    }
+
+    /**
      * Reads a whole object.
      *
      * @param limit the most bytes that are taken

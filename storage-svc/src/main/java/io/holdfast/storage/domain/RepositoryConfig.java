@@ -11,6 +11,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Collectors;
 
@@ -177,6 +178,14 @@ public record RepositoryConfig(
                     ErrorCode.WRONG_KEY, "the repository has no key " + keyId, "see which there are: keys list");
         }
         return with(new Encryption(encryption.cipher(), encryption.mac(), wraps));
+    }
+
+    /** Whether the other one is of the same repository: all but the wraps is the same. */
+    public boolean isOf(RepositoryConfig other) {
+        return lasting().equals(other.lasting())
+                && Objects.equals(
+                        encryption == null ? null : encryption.mac(),
+                        other.encryption == null ? null : other.encryption.mac());
     }
 
     /** How long a prune marks what nobody needs before it is deleted. */

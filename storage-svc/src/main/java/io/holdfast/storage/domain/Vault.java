@@ -204,7 +204,7 @@ public final class Vault {
 
     /** Whether those bytes begin as a sealed metadata object does. */
     public static boolean looksSealed(byte[] object) {
-        return object.length >= 4 && ByteBuffer.wrap(object).getInt() == MAGIC;
+        return looksSealed(ByteBuffer.wrap(object));
     }
 
     /**
@@ -293,7 +293,7 @@ public final class Vault {
         }
     }
 
-    private static boolean looksSealed(ByteBuffer object) {
+    static boolean looksSealed(ByteBuffer object) {
         return object.remaining() >= 4 && object.getInt(object.position()) == MAGIC;
     }
 

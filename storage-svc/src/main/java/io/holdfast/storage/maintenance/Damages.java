@@ -55,7 +55,9 @@ final class Damages {
                                         || m.contains("ends early")
                                         || m.contains("shorter than")
                                 ? "truncated"
-                                : m.contains("is unknown") ? "unreadable" : "corrupt";
+                                : m.contains("is unknown")
+                                        ? "unreadable"
+                                        : m.contains("of another repository") ? "other" : "corrupt";
             }
             case UNKNOWN_CHECKPOINT -> "missing";
             default -> throw e;

@@ -1,12 +1,11 @@
 package io.holdfast.storage.maintenance;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.ErrorCode;
-import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Hold;
 import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.LongSet;
@@ -33,9 +32,6 @@ final class Holder {
         this.clock = clock;
     }
 
-    /** The object of a hold. */
-    record Hold(int format, String checkpoint, String reason, Instant heldAt, Instant until) {}
-
     /** What came of it. */
     record Held(boolean locked, String note) {}
 
@@ -47,7 +43,7 @@ final class Holder {
     Held hold(String checkpoint, String reason, Instant until, Progress progress) throws StorageException {
         Names.require("checkpoint", checkpoint);
         survey.checkpoint(checkpoint); // UNKNOWN_CHECKPOINT, or broken
-        byte[] data = json(new Hold(1, checkpoint, reason, clock.instant(), until));
+        byte[] data = new Hold(Hold.FORMAT, checkpoint, reason, clock.instant(), until).encode();
         store.put(keys.hold(checkpoint), data, 0, data.length);
         if (store.size(keys.gone(checkpoint)).isPresent()
                 || store.size(keys.checkpoint(checkpoint)).isEmpty()) {
@@ -163,13 +159,5 @@ final class Holder {
     void release(String checkpoint) throws StorageException {
         Names.require("checkpoint", checkpoint);
         store.delete(keys.hold(checkpoint));
-    }
-
-    private static byte[] json(Hold h) {
-        try {
-            return EventCodec.json().writeValueAsBytes(h);
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        }
     }
 }

@@ -95,7 +95,11 @@ public final class Keeper implements CommandRunner.Maintenance {
     @Override
     public Report execute(Command.ForRepository command, Progress progress, Consumer<Report> more)
             throws StorageException, InterruptedException {
-        repository.open();
+        if (command instanceof Command.Verify || command instanceof Command.Rebuild) {
+            repository.open(); // they tell of a config that is gone, and bring it back
+        } else {
+            repository.confirm();
+        }
         if (room == null) {
             return execute(command, new Survey(store, keys, repository), progress, more);
         }

@@ -19,7 +19,7 @@ import java.util.Set;
 import java.util.SortedMap;
 
 /**
- * Makes index and catalog anew from the bucket alone. Packs that no readable index names are indexed from their tails; indexes
+ * Makes index and catalog anew from the bucket alone, and the config from what the service knows, where it is gone. Packs that no readable index names are indexed from their tails; indexes
  * that are broken, or name packs that are gone, are replaced. Every checkpoint is told.
  */
 final class Rebuilder {
@@ -41,6 +41,16 @@ final class Rebuilder {
     RebuildResult rebuild(boolean dryRun, OnCheckpoint each, Progress progress) throws StorageException {
         progress.steps();
         Damages damages = new Damages();
+        if (survey.bringBackConfig(dryRun)) {
+            damages.add(
+                    keys.config(),
+                    "missing",
+                    "object " + keys.config() + ": is missing; this service " + (dryRun ? "would write" : "has written")
+                            + " the one that it knows: look at its keys",
+                    List.of());
+        } else {
+            survey.confirm();
+        }
         Set<ChunkId> named = new HashSet<>();
         var perIndex = new java.util.TreeMap<ChunkId, Set<ChunkId>>();
         for (ChunkId index : survey.indexes().keySet()) {

@@ -177,6 +177,16 @@ final class Survey {
         return id;
     }
 
+    /** Looks whether the config is there, and the one of this repository; else REPOSITORY_CORRUPT. */
+    void confirm() throws StorageException {
+        repository.confirm();
+    }
+
+    /** Writes the config again where it is gone, or in a dry run not; returns whether it was. */
+    boolean bringBackConfig(boolean dryRun) throws StorageException {
+        return repository.bringBackConfig(dryRun);
+    }
+
     Vault vault() throws StorageException {
         return repository.vault();
     }

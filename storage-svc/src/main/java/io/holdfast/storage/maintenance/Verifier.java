@@ -26,7 +26,7 @@ import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * Looks whether checkpoints can be restored: manifests and indexes are read, every pack that is needed is looked for with its
+ * Looks whether checkpoints can be restored: the config, manifests and indexes are read, every pack that is needed is looked for with its
  * size, and a part of them is read whole, chunk by chunk. A pack that is gone does no harm where others have its chunks. Names the checkpoints that suffer.
  *
  * <p>Memory: some 250 bytes per pack, and a pack per thread. Sets of chunks are in mapped files.
@@ -57,6 +57,9 @@ final class Verifier {
         /** Packs that an index names and that are gone, or have another size. No harm if others have their chunks. */
         final Map<ChunkId, Pack> gone = new TreeMap<>();
 
+        /** What is wrong with which index, by the last look at them. */
+        final Map<String, StorageException> badIndexes = new TreeMap<>();
+
         /** What is wrong with which pack. */
         final Map<ChunkId, String[]> bad = new ConcurrentHashMap<>();
 
@@ -71,6 +74,11 @@ final class Verifier {
         Job job = new Job();
         SortedSet<String> checkpoints = only == null ? survey.checkpoints() : new TreeSet<>(List.of(only));
         manifests(job, checkpoints, only != null);
+        try {
+            survey.confirm();
+        } catch (StorageException e) { // nothing can be restored without it once the services have ended
+            job.damages.add(keys.config(), Damages.kind(e), e.getMessage(), checkpoints);
+        }
         SortedMap<ChunkId, Stored> packs = survey.packs();
         SortedMap<ChunkId, Pack> needed = indexes(job, packs);
         List<Pack> sample = sample(needed, samplePercent, seed);
@@ -86,6 +94,10 @@ final class Verifier {
         });
         if (!job.moved.isEmpty()) {
             indexes(job, survey.packs()); // which of them matter still
+        }
+        for (var bad : job.badIndexes.entrySet()) {
+            StorageException e = bad.getValue();
+            job.damages.add(bad.getKey(), Damages.kind(e), e.getMessage() + "; a rebuild makes it anew", List.of());
         }
         sufferers(job);
         return new VerifyResult(
@@ -137,6 +149,7 @@ final class Verifier {
     private SortedMap<ChunkId, Pack> indexes(Job job, SortedMap<ChunkId, Stored> packs) throws StorageException {
         var needed = new TreeMap<ChunkId, Pack>();
         job.gone.clear();
+        job.badIndexes.clear();
         job.found = survey.chunkSet();
         for (var index : survey.indexes().entrySet()) {
             try {
@@ -161,11 +174,8 @@ final class Verifier {
                 if (!survey.indexes().containsKey(index.getKey())) {
                     return indexes(job, survey.packs()); // a prune or rebuild replaced it meanwhile
                 }
-                job.damages.add(
-                        index.getValue().key(),
-                        Damages.kind(e),
-                        e.getMessage() + "; a rebuild makes it anew",
-                        List.of());
+                Damages.kind(e); // else no damage, but no answer
+                job.badIndexes.put(index.getValue().key(), e);
             }
         }
         if (!job.gone.isEmpty() && job.found.size() < job.wanted.size()) {

@@ -67,4 +67,59 @@ class InspectorTest {
         assertThatThrownBy(() -> Inspector.inspect("x", new byte[0], false, Vault.NONE))
                 .hasMessageContaining("object x");
     }
+
+    private static final byte[] HOLD =
+            new Hold(1, "cp-1", "evidence", Instant.EPOCH, Instant.EPOCH.plusSeconds(1)).encode();
+    private static final byte[] MARK =
+            new Mark(1, List.of(ChunkId.of(new byte[1]).hex()), List.of("vms/cp-1/a.hfvm")).encode();
+    private static final byte[] NOTE = "2026-01-01T00:00:00Z".getBytes(StandardCharsets.UTF_8);
+
+    private static String kind(String name, byte[] data) throws StorageException {
+        return Inspector.inspect(name, data, false, Vault.NONE).path("kind").asText();
+    }
+
+    @Test
+    void notesOfHoldsRemovalsAndGarbageCollectionAreToldByTheirFolder_orWhereTheyWereCopiedByTheirContent()
+            throws StorageException {
+        assertThat(kind("p/holds/cp-1.json", HOLD)).isEqualTo("hold");
+        assertThat(kind("holds/cp-1.json", HOLD)).isEqualTo("hold");
+        assertThat(kind("copied", HOLD)).isEqualTo("hold");
+        assertThat(kind("p/gc/mark-1", MARK)).isEqualTo("gc-mark");
+        assertThat(kind("p/gc/sweep-1", MARK)).isEqualTo("gc-sweep");
+        assertThat(kind("copied", MARK)).isEqualTo("gc-mark");
+        assertThat(kind("p/gc/run-1", NOTE)).isEqualTo("gc-run");
+        assertThat(kind("p/gone/cp-1", NOTE)).isEqualTo("gone");
+        assertThat(kind(
+                        "p/proposals/r",
+                        new RepositoryConfig(1, "r", Instant.EPOCH, 65536, "sha256", null, null).encode()))
+                .isEqualTo("config");
+    }
+
+    @Test
+    void whatIsNotWhatItsFolderIsForIsRefused() throws StorageException {
+        byte[] index = IndexFormat.encode(List.of());
+        byte[] broken = "{\"format\": 1, \"heldAt\": 7}".getBytes(StandardCharsets.UTF_8);
+        Map<String, byte[]> wrong = Map.of(
+                "vms/cp-1/a.hfvm", index,
+                "index/x", HOLD,
+                "holds/cp-2.json", HOLD,
+                "holds/cp-1.json", broken,
+                "checkpoints/cp-1.json", HOLD,
+                "config", MARK,
+                "gc/mark-1", HOLD,
+                "gc/run-1", new byte[100],
+                "gone/cp-1", HOLD,
+                "x", broken);
+        wrong.forEach((name, data) -> assertThatThrownBy(() -> Inspector.inspect(name, data, false, Vault.NONE))
+                .as(name)
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("object " + name));
+    }
+
+    @Test
+    void limitIsThatOfTheKindThatTheKeySays() {
+        assertThat(Inspector.limit("p/vms/cp-1/a.hfvm")).isGreaterThan(Limits.MAX_VM_MANIFEST);
+        assertThat(Inspector.limit("copied")).isGreaterThan(Limits.MAX_VM_MANIFEST);
+        assertThat(Inspector.limit("p/holds/cp-1.json")).isLessThan(1 << 20);
+    }
 }

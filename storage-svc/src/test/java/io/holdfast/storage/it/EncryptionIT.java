@@ -5,6 +5,8 @@ import static io.holdfast.storage.it.TestHost.commit;
 import static io.holdfast.storage.it.TestHost.failure;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.holdfast.devstack.FaultProxy;
+import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.adapter.cli.StorageTool;
 import io.holdfast.storage.app.Archiver;
@@ -23,7 +25,11 @@ import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** An encrypted repository on a real S3 server. */
 class EncryptionIT extends BucketTest {
@@ -86,6 +92,32 @@ class EncryptionIT extends BucketTest {
 
     @Test
     void twoServicesThatMakeTheRepositoryAtOnceHaveOneDataKey() throws Exception {
+        makeAtOnce();
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"NO_CONDITIONAL_PUT", "IGNORE_CONDITION"})
+    void twoServicesThatMakeTheRepositoryAtOnceHaveOneDataKeyAlsoOnAServerWithoutConditionalPut(Fault fault)
+            throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(endpoint())) {
+            AtomicInteger configs = new AtomicInteger();
+            AtomicInteger done = proxy.inject(fault, 0, s -> {
+                if (s.path().endsWith("/config")) { // each one later than the one before has read what it put
+                    LockSupport.parkNanos(configs.getAndIncrement() * 300_000_000L);
+                }
+                return true;
+            });
+            proxy.latency(Duration.ofMillis(20));
+            store = connect(proxy.endpoint(), secretKey(), Duration.ofSeconds(60));
+
+            makeAtOnce();
+
+            assertThat(done.get()).isGreaterThan(2);
+            assertThat(keys(KEYS.proposals())).isEmpty();
+        }
+    }
+
+    private void makeAtOnce() throws Exception {
         // Given
         List<TestHost> hosts = new ArrayList<>();
         for (int i = 0; i < 6; i++) {

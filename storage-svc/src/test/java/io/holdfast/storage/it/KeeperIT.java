@@ -6,7 +6,9 @@ import static org.awaitility.Awaitility.await;
 
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.Command;
+import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.KeepPolicy;
+import io.holdfast.schemas.event.Maintenance.Damage;
 import io.holdfast.schemas.event.Maintenance.ForgetEntry;
 import io.holdfast.schemas.event.Maintenance.ForgetResult;
 import io.holdfast.schemas.event.Maintenance.PruneResult;
@@ -18,10 +20,19 @@ import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
 import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.app.Repository;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.Inspector;
+import io.holdfast.storage.domain.Mark;
+import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.ObjectStore.Stored;
+import io.holdfast.storage.domain.RepositoryConfig;
 import io.holdfast.storage.domain.StorageException;
+import io.holdfast.storage.domain.Vault;
 import io.holdfast.storage.domain.WrapKey;
 import io.holdfast.storage.maintenance.Keeper;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -56,11 +67,16 @@ class KeeperIT extends BucketTest {
     void use(WrapKey key, Duration grace) throws Exception {
         host = host("h1", store, key);
         host.repository().graceOfNew(grace);
-        keeper = new Keeper(
-                store,
+        keeper = keeper(store);
+    }
+
+    private Keeper keeper(ObjectStore its) {
+        Repository repository = its == store ? host.repository() : new Repository(its, KEYS, 65536, null);
+        return new Keeper(
+                its,
                 KEYS,
-                host.repository(),
-                new Leases(store, KEYS, host.repository()),
+                repository,
+                new Leases(its, KEYS, repository),
                 new ZstdCodec(1),
                 2,
                 new Keeper.Repack(1 << 20, 5, 0, 1 << 30),
@@ -218,6 +234,130 @@ class KeeperIT extends BucketTest {
         TestHost other = host("h2");
         other.pull(CP1, "a");
         TestImage.assertSame(host.image(CP1, "a"), other.image(CP1, "a"));
+    }
+
+    @Test
+    void aConfigThatIsGoneBrokenOrOfAnotherRepositoryIsNamedByVerify_andARebuildPutsBackTheOneThatIsGone()
+            throws Exception {
+        // Given
+        WrapKey key = WrapKey.parse("0123456789abcdef".repeat(4), "test");
+        use(key);
+        two();
+        byte[] good = store.get(KEYS.config(), 1 << 16);
+        byte[] other = RepositoryConfig.create("another", Instant.now(), 65536, key)
+                .config()
+                .encode();
+
+        // When
+        assertThat(verify(null, 0).sound()).isTrue();
+        store.delete(KEYS.config());
+        VerifyResult gone = verify(null, 0);
+        put(KEYS.config(), "{".getBytes(StandardCharsets.UTF_8));
+        VerifyResult broken = verify(CP1, 0);
+        put(KEYS.config(), other);
+        VerifyResult another = verify(null, 0);
+
+        // Then
+        assertThat(gone.sound()).isFalse();
+        assertThat(List.of(
+                        gone.damages().get(0),
+                        broken.damages().get(0),
+                        another.damages().get(0)))
+                .extracting(Damage::key)
+                .containsOnly(KEYS.config());
+        assertThat(gone.damages().get(0).what()).isEqualTo("missing");
+        assertThat(broken.damages().get(0).what()).isEqualTo("corrupt");
+        assertThat(another.damages().get(0).what()).isEqualTo("other");
+        assertThat(gone.damagedCheckpoints()).containsExactly(CP1, CP2);
+        assertThat(another.damagedCheckpoints()).containsExactly(CP1, CP2);
+        assertThat(broken.damagedCheckpoints()).containsExactly(CP1);
+        for (Command.ForRepository c :
+                List.of(new Command.Rebuild(header("rebuild"), false), new Command.Prune(header("prune"), false))) {
+            assertThat(TestHost.failure(() -> run(c)).code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+        }
+        assertThat(store.get(KEYS.config(), 1 << 16)).isEqualTo(other);
+
+        // When
+        store.delete(KEYS.config());
+        RebuildResult dry = rebuild(true);
+        boolean stillGone = store.size(KEYS.config()).isEmpty();
+        RebuildResult done = rebuild(false);
+
+        // Then
+        assertThat(stillGone).isTrue();
+        assertThat(List.of(dry, done))
+                .allSatisfy(r -> assertThat(r.damages().get(0).key()).isEqualTo(KEYS.config()));
+        assertThat(store.get(KEYS.config(), 1 << 16)).isEqualTo(good);
+        assertThat(verify(null, 0).sound()).isTrue();
+        TestHost reader = host("h2", store, key);
+        reader.pull(CP1, "a");
+        TestImage.assertSame(host.image(CP1, "a"), reader.image(CP1, "a"));
+    }
+
+    @Test
+    void everyObjectThatTheRepositoryWritesCanBeInspected() throws Exception {
+        // Given: all kinds of objects at once
+        two();
+        checkpoint("cp-3", 3, Instant.parse("2026-01-03T00:00:00Z"));
+        hold(CP1, null);
+        forget("cp-3");
+        for (String note : List.of("mark-1", "sweep-1")) {
+            put(KEYS.gc() + note, new Mark(1, List.of(), List.of(KEYS.vm("cp-4", "a"))).encode());
+        }
+        put(KEYS.gc() + "run-1", "a name".getBytes(StandardCharsets.UTF_8));
+
+        // When
+        List<String> kinds = new ArrayList<>();
+        for (String key : keys("")) {
+            kinds.add(Inspector.inspect(key, store.get(key, Inspector.limit(key)), true, Vault.NONE)
+                    .path("kind")
+                    .asText());
+        }
+
+        // Then
+        assertThat(kinds)
+                .contains(
+                        "config",
+                        "pack",
+                        "index",
+                        "vm-manifest",
+                        "checkpoint-manifest",
+                        "hold",
+                        "gone",
+                        "gc-mark",
+                        "gc-sweep",
+                        "gc-run")
+                .doesNotContain("");
+    }
+
+    @Test
+    void aBrokenIndexIsNamedOnce_alsoWhereVerifyLooksAtTheIndexesAgainBecauseAPackMoved() throws Exception {
+        // Given: an index that is broken, and a pack that vanishes when it is to be read
+        two();
+        String index = KEYS.index(ChunkId.of(new byte[] {1}));
+        put(index, new byte[] {2});
+        AtomicInteger vanished = new AtomicInteger();
+        ObjectStore moving = (ObjectStore) Proxy.newProxyInstance(
+                ObjectStore.class.getClassLoader(), new Class<?>[] {ObjectStore.class}, (self, method, args) -> {
+                    boolean reads = List.of("get", "read", "getRange").contains(method.getName());
+                    if (reads && ((String) args[0]).startsWith(KEYS.packs()) && vanished.getAndIncrement() == 0) {
+                        store.delete((String) args[0]);
+                    }
+                    try {
+                        return method.invoke(store, args);
+                    } catch (InvocationTargetException e) {
+                        throw e.getCause();
+                    }
+                });
+        keeper = keeper(moving);
+
+        // When
+        VerifyResult r = verify(null, 100);
+
+        // Then
+        assertThat(vanished.get()).isPositive();
+        assertThat(r.damages().stream().filter(d -> d.key().equals(index))).hasSize(1);
+        assertThat(r.damages().stream().map(Damage::what)).contains("missing");
     }
 
     @Test

@@ -235,6 +235,24 @@ abstract class RepositoryCases extends BucketTest {
     }
 
     @Test
+    void missingBucketIsNoMissingObject() throws Exception {
+        // Given
+        boolean there = store.size(KEYS.config()).isPresent();
+        bucket = "never-made";
+
+        // When
+        StorageException size =
+                failure(() -> connect(Duration.ofSeconds(1)).size(KEYS.config()).isPresent());
+        StorageException get = failure(() -> connect(Duration.ofSeconds(1)).get(KEYS.config(), 100));
+
+        // Then
+        assertThat(there).isFalse();
+        assertThat(size.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+        assertThat(size).hasMessageContaining("never-made");
+        assertThat(get.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+    }
+
+    @Test
     void objectTooLargeForTheHeapGoesFromMappedMemoryAndComesBackThere() throws Exception {
         // Given
         Room room = new MappedRoom(Files.createDirectories(folder.resolve("room")));

@@ -5,7 +5,6 @@ import static io.holdfast.storage.it.TestHost.commit;
 import static io.holdfast.storage.it.TestHost.failure;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.schemas.event.ErrorCode;
@@ -15,47 +14,19 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The repository on a real S3 server behind a proxy that does what networks and servers do at their worst. */
-class RobustnessIT extends BucketTest {
-    private FaultProxy proxy;
-
-    @Override
-    Server start() throws Exception {
-        Server server = super.start();
-        proxy = FaultProxy.before(server.endpoint());
-        return server;
-    }
-
-    @AfterAll
-    void endProxy() {
-        if (proxy != null) {
-            proxy.close();
-        }
-    }
-
-    @AfterEach
-    void heal() {
-        proxy.heal();
-        proxy.latency(Duration.ZERO);
-        proxy.forget();
-    }
-
-    @Override
-    String endpoint() {
-        return proxy.endpoint();
-    }
-
+class RobustnessIT extends ProxiedBucketTest {
     @Override
     Duration silence() {
         return Duration.ofSeconds(2);
@@ -431,5 +402,57 @@ class RobustnessIT extends BucketTest {
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
         assertThat(proxy.seen().size()).isLessThan(120);
         assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(20));
+    }
+
+    @Test
+    void archiveThatTakesLongerThanHalfOfTheGracePeriodFailsAsTooLate() throws Exception {
+        // Given: every answer comes late
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 2 << 20, 1);
+        one.repository().graceOfNew(Duration.ofSeconds(2));
+        one.repository().open();
+        proxy.latency(Duration.ofMillis(200));
+
+        // When
+        StorageException e = failure(() -> archive(one, CP, "a"));
+
+        // Then: everything it wrote is there, and none of it counts
+        assertThat(e.code()).isEqualTo(ErrorCode.TOO_LATE);
+        assertThat(e).hasMessageContaining("longer than half of the repository's grace period");
+        assertThat(exists(KEYS.vm(CP, "a"))).isTrue();
+    }
+
+    @Test
+    void commitThatComesLaterThanHalfOfTheGracePeriodAfterItsImagesIsTakenBack() throws Exception {
+        // Given: images that were archived long ago
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        Archiver.Result r = archive(one, CP, "a");
+        Files.setLastModifiedTime(
+                object(KEYS.vm(CP, "a")), FileTime.from(Instant.now().minus(Duration.ofHours(13))));
+
+        // When
+        StorageException e = failure(() -> commit(one, CP, r));
+
+        // Then
+        assertThat(e.code()).isEqualTo(ErrorCode.TOO_LATE);
+        assertThat(e).hasMessageContaining(KEYS.vm(CP, "a"));
+        assertThat(exists(KEYS.checkpoint(CP))).isFalse();
+    }
+
+    @Test
+    void commitOfACheckpointThatIsBeingRemovedIsTakenBack() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        Archiver.Result r = archive(one, CP, "a");
+        store.put(KEYS.gone(CP), new byte[] {1}, 0, 1);
+
+        // When
+        StorageException e = failure(() -> commit(one, CP, r));
+
+        // Then
+        assertThat(e.code()).isEqualTo(ErrorCode.TOO_LATE);
+        assertThat(exists(KEYS.checkpoint(CP))).isFalse();
     }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.cloudevents.CloudEvent;
+import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.KafkaBroker;
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.devstack.RepoRoot;
@@ -18,6 +19,8 @@ import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Topics;
 import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.domain.RepositoryConfig;
+import io.holdfast.storage.domain.WrapKey;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -143,6 +146,17 @@ class StorageServiceIT {
     }
 
     private void send(Command command) {
+        send(record(command));
+    }
+
+    /** As a host sees it whose clock is so far ahead. */
+    private void send(Command command, Duration ahead) {
+        var r = record(command);
+        send(new ProducerRecord<>(
+                r.topic(), null, Instant.now().minus(ahead).toEpochMilli(), r.key(), r.value(), r.headers()));
+    }
+
+    private static ProducerRecord<String, byte[]> record(Command command) {
         CloudEvent event = EventCodec.encode(
                 command.header().id(),
                 URI.create("/holdfast/coordinator"),
@@ -150,7 +164,7 @@ class StorageServiceIT {
                 command,
                 Instant.now(),
                 Map.of());
-        send(EventCodec.record(Topics.COMMANDS, command.header().host(), event));
+        return EventCodec.record(Topics.COMMANDS, command.header().host(), event);
     }
 
     private Command.Header header(String host, String phase, int attempt) {
@@ -271,6 +285,26 @@ class StorageServiceIT {
     }
 
     @Test
+    void commandThatIsTooOldByTheHostsClockIsRefusedNamingTheClock_butARepeatOfADoneOneIsAnswered() throws Exception {
+        // Given
+        TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 1 << 20, 5);
+        var done = new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a"));
+        send(done);
+        Report first = end(operation + "/h1/archive/1");
+        seen.clear();
+
+        // When
+        send(new Command.Pull(header("h1", "pull", 1), checkpoint, null, List.of("a")), Duration.ofHours(2));
+        send(done, Duration.ofHours(2));
+
+        // Then
+        var refused = (Report.Failed) end(operation + "/h1/pull/1");
+        assertThat(refused.code()).isEqualTo(ErrorCode.TOO_LATE);
+        assertThat(refused.message()).contains("clock of host h1");
+        assertThat(end(operation + "/h1/archive/1")).isEqualTo(first).isInstanceOf(Report.Archived.class);
+    }
+
+    @Test
     void serviceKilledMidArchiveLeavesNoManifestAndFinishesAfterItsStart() throws Exception {
         // Given
         ProcessKit.Running first = service("h4", Map.of("holdfast.storage.pack-bytes", "1048576"));
@@ -345,5 +379,75 @@ class StorageServiceIT {
                         .code()
                         .name())
                 .isEqualTo("UNKNOWN_CHECKPOINT");
+    }
+
+    @Test
+    void bucketThatVanishedIsNotMadeAgainAndNoCheckpointGoesIntoOneWithoutOrWithAnotherConfig() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given: a service whose bucket has its repository
+            service(
+                    "h6",
+                    Map.of(
+                            "holdfast.storage.endpoint",
+                            proxy.endpoint(),
+                            "holdfast.storage.bucket",
+                            "vanishing",
+                            "holdfast.storage.key",
+                            WrapKey.random(),
+                            "holdfast.storage.check",
+                            "PT0.1S"));
+            awaitAlive("h6");
+            TestImage.write(images("h6").resolve(checkpoint).resolve("a"), 2 << 20, 9);
+            var first = (Report.Archived) archived("h6", 1);
+            send(new Command.Commit(header("h6", "commit", 1), manifest(first.vms())));
+            assertThat(end(operation + "/h6/commit/1")).isInstanceOf(Report.Committed.class);
+            Path bucket = base.resolve("s3/data/vanishing");
+            Path away = base.resolve("away");
+
+            // When
+            Files.move(bucket, away);
+            awaitSeen(Heartbeat.Storage.class, h -> h.host().equals("h6") && !h.reachable());
+            proxy.forget();
+            await("some more looks at the bucket")
+                    .atMost(LIMIT)
+                    .until(() -> proxy.seen().stream()
+                                    .filter(r -> r.method().equals("HEAD")
+                                            && r.path().matches("/vanishing/?"))
+                                    .count()
+                            > 3);
+            boolean remade = Files.exists(bucket);
+            Report without = archived("h6", 2);
+            Files.createDirectory(bucket);
+            Report empty = archived("h6", 3);
+            send(new Command.Commit(header("h6", "commit", 2), manifest(first.vms())));
+            Report late = end(operation + "/h6/commit/2");
+            Files.write(
+                    bucket.resolve("config"),
+                    RepositoryConfig.create("another", Instant.now(), 65536, null)
+                            .config()
+                            .encode());
+            Report other = archived("h6", 4);
+            List<Path> manifests = List.of(bucket.resolve("vms"), bucket.resolve("checkpoints"));
+            List<Path> made = manifests.stream().filter(Files::exists).toList();
+            Files.move(bucket, base.resolve("remade"));
+            Files.move(away, bucket);
+            Report back = archived("h6", 5);
+
+            // Then
+            assertThat(remade).as("the bucket was made again").isFalse();
+            assertThat(((Report.Failed) without).code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+            assertThat(List.of(empty, late, other))
+                    .allSatisfy(r -> assertThat(r).isInstanceOfSatisfying(Report.Failed.class, f -> {
+                        assertThat(f.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+                        assertThat(f.message()).contains("object config");
+                    }));
+            assertThat(made).as("manifests in a bucket of no repository").isEmpty();
+            assertThat(back).isInstanceOf(Report.Archived.class);
+        }
+    }
+
+    private Report archived(String host, int attempt) {
+        send(new Command.Archive(header(host, "archive", attempt), checkpoint, List.of("a")));
+        return end(operation + "/" + host + "/archive/" + attempt);
     }
 }

@@ -2,16 +2,18 @@ package io.holdfast.storage.adapter.cli;
 
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.app.MappedRoom;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.Inspector;
 import io.holdfast.storage.domain.Keys;
-import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.RepositoryConfig;
+import io.holdfast.storage.domain.Room;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.Vault;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.nio.file.Files;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -37,32 +39,39 @@ final class Inspect {
         String name = words.get(0);
         boolean s3 = name.startsWith("s3:");
         String object = s3 ? name.substring(3) : name;
-        byte[] data;
+        int limit = Inspector.limit(object);
+        Room room = new MappedRoom(Path.of(System.getProperty("java.io.tmpdir")));
+        ByteBuffer data;
         Vault vault = Vault.NONE;
         if (s3 || Settings.key() != null) {
             try (S3ObjectStore store = Settings.store()) {
                 if (s3 && store.size(object).isEmpty()) {
                     throw new NoSuchFileException(name);
                 }
-                data = s3 ? store.get(object, Limits.MAX_INDEX) : read(Path.of(name));
+                data = s3 ? store.get(object, limit, room) : read(Path.of(name), limit);
                 if (Settings.key() != null) {
                     Keys keys = Settings.keys();
+                    if (store.size(keys.config()).isEmpty()) { // looking makes no repository
+                        throw StorageException.missing(keys.config());
+                    }
                     vault = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key()).vault();
                 }
             }
         } else {
-            data = read(Path.of(name));
+            data = read(Path.of(name), limit);
         }
         out.println(EventCodec.json()
                 .writerWithDefaultPrettyPrinter()
-                .writeValueAsString(Inspector.inspect(object, data, chunks, vault)));
+                .writeValueAsString(Inspector.inspect(object, data, chunks, vault, room)));
         return 0;
     }
 
-    private static byte[] read(Path file) throws IOException {
-        if (Files.size(file) > Limits.MAX_INDEX) {
-            throw new IOException(file + " is larger than any object of a repository");
+    private static ByteBuffer read(Path file, int limit) throws IOException {
+        try (FileChannel c = FileChannel.open(file)) {
+            if (c.size() > limit) {
+                throw new IOException(file + " is larger than the limit of " + limit + " bytes");
+            }
+            return c.map(FileChannel.MapMode.READ_ONLY, 0, c.size());
         }
-        return Files.readAllBytes(file);
     }
 }

@@ -34,12 +34,7 @@ public class CommandSource {
         try {
             CloudEvent event = EventCodec.read(record.headers(), record.value());
             if (EventCodec.decode(event) instanceof Command.ForStorage command) {
-                Instant sent = Instant.ofEpochMilli(record.timestamp());
-                if (sent.isBefore(Instant.now().minus(config.commandMaxAge()))) {
-                    LOG.infof("event=command-too-old id=%s sent=%s", event.getId(), sent);
-                    return;
-                }
-                service.runner().accept(command);
+                service.runner().accept(command, Instant.ofEpochMilli(record.timestamp()), config.commandMaxAge());
             }
         } catch (InvalidEventException | RuntimeException e) {
             LOG.errorf(

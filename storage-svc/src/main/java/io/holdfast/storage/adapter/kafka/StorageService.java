@@ -52,6 +52,9 @@ public class StorageService {
     private ArchivedMarks marks;
     private CommandRunner runner;
     private volatile boolean reachable;
+    /** The bucket was there once. */
+    private volatile boolean found;
+
     private volatile String problem = "not looked at yet";
     private int checks;
 
@@ -152,7 +155,9 @@ public class StorageService {
 
     private synchronized void check() {
         try {
-            store.check(config.createBucket());
+            // a bucket that was there and vanished held a repository, or will again: none is made in its place
+            store.check(config.createBucket() && !found);
+            found = true;
             if (!reachable) {
                 LOG.infof("event=bucket-reachable bucket=%s", config.bucket());
                 reachable = true;

@@ -309,8 +309,12 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         client.putObject(PutObjectArgs.builder().bucket(access.bucket()).object(key).stream(
                         new ByteArrayInputStream(data, offset, length), length, Math.max(length, MIN_PART))
                 .headers(headers)
-                .contentType(key.endsWith(".json") ? "application/json" : "application/octet-stream")
+                .contentType(contentType(key))
                 .build());
+    }
+
+    private static String contentType(String key) {
+        return key.endsWith(".json") ? "application/json" : "application/octet-stream";
     }
 
     @Override
@@ -321,7 +325,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         }
         return retry(key, () -> {
             try {
-                upload(key, data, 0, data.length, Map.of("If-None-Match", "*"));
+                sendNew(key, data);
                 return true;
             } catch (ErrorResponseException e) {
                 int status = e.response().code();
@@ -335,6 +339,41 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 }
                 throw e;
             }
+        });
+    }
+
+    /** A put that a server which knows the condition refuses with 412 when there is such an object. */
+    private void sendNew(String key, byte[] data) throws MinioException, IOException, GeneralSecurityException {
+        if (signsItself) {
+            Request.Builder request = signed("PUT", key, ChunkId.of(data).hex()).header("If-None-Match", "*");
+            execute(
+                            key,
+                            request.put(RequestBody.create(data, MediaType.get(contentType(key))))
+                                    .build())
+                    .close();
+        } else {
+            upload(key, data, 0, data.length, Map.of("If-None-Match", "*"));
+        }
+    }
+
+    @Override
+    public boolean excludes(String key, byte[] data) throws StorageException {
+        return retry(key, () -> {
+            try {
+                sendNew(key, data);
+                sendNew(key, data);
+            } catch (ErrorResponseException e) {
+                int status = e.response().code();
+                if (status == 412 || status == 409) {
+                    return true;
+                }
+                if (status != 501) {
+                    throw e;
+                }
+                upload(key, data, 0, data.length, Map.of());
+            }
+            LOG.warnf("event=no-conditional-put endpoint=%s", access.endpoint());
+            return false;
         });
     }
 
@@ -434,7 +473,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             String told = r.headers().get("Content-Length");
             return new Incoming(r, told == null ? -1 : Long.parseLong(told));
         } catch (ErrorResponseException e) {
-            if (ABSENT.contains(e.errorResponse().code())) {
+            if (absent(e)) {
                 throw StorageException.missing(key);
             }
             if (e.response().code() == 416) {
@@ -489,12 +528,26 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                                 .build())
                         .size());
             } catch (ErrorResponseException e) {
-                if (ABSENT.contains(e.errorResponse().code())) {
+                if (absent(e)) {
                     return OptionalLong.empty();
                 }
                 throw e;
             }
         });
+    }
+
+    /** Whether there is no such object. The answer to a HEAD has no body, and so looks the same when there is no bucket: then it is asked for. */
+    private boolean absent(ErrorResponseException e)
+            throws MinioException, IOException, GeneralSecurityException, StorageException {
+        if (!ABSENT.contains(String.valueOf(e.errorResponse().code()))) {
+            return false;
+        }
+        if (e.response().request().method().equals("HEAD")
+                && !client.bucketExists(
+                        BucketExistsArgs.builder().bucket(access.bucket()).build())) {
+            throw unavailable("bucket " + access.bucket(), "does not exist", bringBack(), null);
+        }
+        return true;
     }
 
     @Override
@@ -661,7 +714,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                         : Optional.of(r.retainUntilDate().toInstant());
             } catch (ErrorResponseException e) {
                 String code = String.valueOf(e.errorResponse().code());
-                if (lacksLock(e) || ABSENT.contains(code) || code.equals("NoSuchObjectLockConfiguration")) {
+                if (lacksLock(e) || absent(e) || code.equals("NoSuchObjectLockConfiguration")) {
                     return Optional.empty();
                 }
                 throw e;
@@ -692,7 +745,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 return;
             }
             if (!create) {
-                throw unavailable("bucket " + bucket, "does not exist", "make it, or allow create-bucket", null);
+                throw unavailable("bucket " + bucket, "does not exist", bringBack(), null);
             }
             client.makeBucket(MakeBucketArgs.builder()
                     .bucket(bucket)
@@ -774,7 +827,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         }
         String remedy =
                 switch (code) {
-                    case "NoSuchBucket" -> "make bucket " + access.bucket() + ", or allow create-bucket";
+                    case "NoSuchBucket" -> bringBack();
                     case "RequestTimeTooSkewed" -> "set this host's clock";
                     default ->
                         status == 403 || status == 401
@@ -787,6 +840,11 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                         + e.errorResponse().message(),
                 remedy,
                 e);
+    }
+
+    private String bringBack() {
+        return "bring bucket " + access.bucket()
+                + " back, with what it held; a new one: make it, or allow create-bucket and start the storage services again";
     }
 
     private static StorageException unavailable(String object, String what, String remedy, Throwable cause) {
