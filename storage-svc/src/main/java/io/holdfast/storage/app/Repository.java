@@ -163,6 +163,9 @@ public final class Repository {
         RepositoryConfig now;
         try {
             now = RepositoryConfig.decode(object, data);
+            if (now.isOf(o.config()) && now.hasWrapOf(key)) {
+                now.open(object, key);
+            }
         } catch (StorageException e) {
             throw new StorageException(
                     e.code(),

@@ -188,6 +188,13 @@ public record RepositoryConfig(
                         other.encryption == null ? null : other.encryption.mac());
     }
 
+    /** Whether that key opens it, or did before its wrap was broken. */
+    public boolean hasWrapOf(WrapKey key) {
+        return key != null
+                && encryption != null
+                && encryption.wraps().stream().anyMatch(w -> w.keyId().equals(key.id()));
+    }
+
     /** How long a prune marks what nobody needs before it is deleted. */
     public Duration grace() {
         return graceSeconds == null ? DEFAULT_GRACE : Duration.ofSeconds(graceSeconds);

@@ -254,6 +254,12 @@ class KeeperIT extends BucketTest {
         VerifyResult gone = verify(null, 0);
         put(KEYS.config(), "{".getBytes(StandardCharsets.UTF_8));
         VerifyResult broken = verify(CP1, 0);
+        put(
+                KEYS.config(),
+                new String(good, StandardCharsets.UTF_8)
+                        .replaceFirst("\"wrapped\":\"....", "\"wrapped\":\"AAAA")
+                        .getBytes(StandardCharsets.UTF_8));
+        VerifyResult rotten = verify(null, 0);
         put(KEYS.config(), other);
         VerifyResult another = verify(null, 0);
 
@@ -268,6 +274,7 @@ class KeeperIT extends BucketTest {
         assertThat(gone.damages().get(0).what()).isEqualTo("missing");
         assertThat(broken.damages().get(0).what()).isEqualTo("corrupt");
         assertThat(another.damages().get(0).what()).isEqualTo("other");
+        assertThat(rotten.damages()).extracting(Damage::what).containsExactly("corrupt");
         assertThat(gone.damagedCheckpoints()).containsExactly(CP1, CP2);
         assertThat(another.damagedCheckpoints()).containsExactly(CP1, CP2);
         assertThat(broken.damagedCheckpoints()).containsExactly(CP1);
