@@ -6,6 +6,7 @@ import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -51,6 +52,7 @@ public final class CommandRunner implements AutoCloseable {
     }
 
     private final String host;
+    private final Path images;
     private final CommandJournal journal;
     private final Epochs epochs;
     private final Repository repository;
@@ -81,6 +83,7 @@ public final class CommandRunner implements AutoCloseable {
             Reports reports)
             throws IOException {
         this.host = settings.host();
+        this.images = settings.images();
         this.journal = journal;
         this.epochs = new Epochs(settings.state());
         this.repository = repository;
@@ -258,6 +261,7 @@ public final class CommandRunner implements AutoCloseable {
             }
             case Command.Pull p -> {
                 long start = System.nanoTime();
+                Claims.claim(images, p.checkpoint(), h.operation());
                 long bytes = puller.pull(p.checkpoint(), p.manifestKey(), p.vms(), progress);
                 yield new Report.Pulled(
                         Report.Header.of(h, "pull", "done"), bytes, (System.nanoTime() - start) / 1_000_000);
