@@ -54,6 +54,7 @@ public final class FolderImageStore implements ImageStore {
     private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?");
 
     private final Path folder;
+    private final Object pruning = new Object();
     private final Map<Path, Long> reserved = new ConcurrentHashMap<>();
 
     /** A store in that folder, which is made when missing. */
@@ -144,6 +145,12 @@ public final class FolderImageStore implements ImageStore {
 
     @Override
     public List<String> prune(Keep keep, Set<String> here, Set<String> inUse, Instant now) {
+        synchronized (pruning) { // one at a time: the lock of the folder is the whole process's
+            return prune0(keep, here, inUse, now);
+        }
+    }
+
+    private List<String> prune0(Keep keep, Set<String> here, Set<String> inUse, Instant now) {
         Map<String, List<Archived>> byInstance = new HashMap<>();
         for (String checkpoint : present()) {
             Archived a = archived(checkpoint);

@@ -31,6 +31,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -301,6 +304,25 @@ class ImageFormatsTest {
 
         store.prune(KEEP, Set.of("other"), Set.of(), NOW.plus(Duration.ofDays(2)));
         assertThat(store.present()).as("the other one is not archived").containsExactly("cp-3");
+    }
+
+    @Test
+    void givenManyWhoPruneAtOnceWhenTheyDoThenEachImageIsRemovedOnceAndNobodyFails() throws Exception {
+        archivedImages(12, NOW);
+        List<String> removed = new CopyOnWriteArrayList<>();
+
+        try (var threads = Executors.newFixedThreadPool(4)) {
+            List<Future<?>> all = new ArrayList<>();
+            for (int i = 0; i < 4; i++) {
+                all.add(threads.submit(() -> removed.addAll(store.prune(KEEP, Set.of("inst"), Set.of(), NOW))));
+            }
+            for (Future<?> one : all) {
+                one.get();
+            }
+        }
+
+        assertThat(removed).hasSize(10).doesNotHaveDuplicates();
+        assertThat(store.present()).containsExactly("cp-11", "cp-12");
     }
 
     @Test
