@@ -334,6 +334,53 @@ class StorageServiceIT {
                 .isLessThan(report.figures().dataBytes());
     }
 
+    @Test
+    void serverKilledMidUploadForLongerThanItIsTried_theNextAttemptUploadsNothingAgain() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given
+            service(
+                    "h7",
+                    Map.of(
+                            "holdfast.storage.endpoint", proxy.endpoint(),
+                            "holdfast.storage.retry-time", "PT2S",
+                            "holdfast.storage.pack-bytes", "1048576"));
+            awaitAlive("h7");
+            Path image = images("h7").resolve(checkpoint).resolve("a");
+            TestImage.write(image, 256 << 20, 8);
+            Path notes = base.resolve("h7/state/uploads").resolve(checkpoint);
+            send(new Command.Archive(header("h7", "archive", 1), checkpoint, List.of("a")));
+            await("some packs").atMost(LIMIT).pollInterval(Duration.ofMillis(5)).until(() -> count(notes) > 3);
+            s3.kill();
+            var failed = (Report.Failed) end(operation + "/h7/archive/1");
+            List<String> there;
+            try (var list = Files.list(notes)) {
+                there = list.map(p -> p.getFileName().toString()).toList();
+            }
+            s3.resume();
+            proxy.forget();
+
+            // When
+            send(new Command.Archive(header("h7", "archive", 2), checkpoint, List.of("a")));
+            var archived = (Report.Archived) end(operation + "/h7/archive/2");
+
+            // Then
+            assertThat(failed.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+            assertThat(there).hasSizeGreaterThan(3);
+            assertThat(proxy.seen())
+                    .filteredOn(r -> r.method().equals("PUT"))
+                    .isNotEmpty()
+                    .noneMatch(r -> there.stream().anyMatch(r.path()::contains));
+            assertThat(archived.figures().newBytes())
+                    .isLessThan(archived.figures().dataBytes() - (there.size() - 1L) * (1 << 20) / 2);
+            assertThat(notes).doesNotExist();
+            send(new Command.Commit(header("h7", "commit", 1), manifest(archived.vms())));
+            end(operation + "/h7/commit/1");
+            send(new Command.Pull(header("h1", "pull", 1), checkpoint, null, List.of("a")));
+            assertThat(end(operation + "/h1/pull/1")).isInstanceOf(Report.Pulled.class);
+            TestImage.assertSame(image, images("h1").resolve(checkpoint).resolve("a"));
+        }
+    }
+
     private Report.Failed aborted(String id) {
         long start = System.nanoTime();
         var failed = (Report.Failed) end(id);
