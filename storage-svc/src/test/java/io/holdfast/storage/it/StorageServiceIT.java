@@ -432,27 +432,27 @@ class StorageServiceIT {
             send(new Command.Commit(header("h1", "commit", 1), manifest(archived.vms())));
             end(operation + "/h1/commit/1");
             service(
-                    "h6",
+                    "h8",
                     Map.of("holdfast.storage.endpoint", proxy.endpoint(), "holdfast.storage.retry-time", "PT300S"));
-            awaitAlive("h6");
+            awaitAlive("h8");
             AtomicInteger gets = proxy.inject(
                     Fault.SLOW_DOWN,
                     0,
                     r -> r.method().equals("GET") && r.path().contains("/packs/"));
-            send(new Command.Pull(header("h6", "pull", 1), checkpoint, null, List.of("a")));
-            send(new Command.Destroy(header("h6", "destroy", 1)));
+            send(new Command.Pull(header("h8", "pull", 1), checkpoint, null, List.of("a")));
+            send(new Command.Destroy(header("h8", "destroy", 1)));
             await("a read").atMost(LIMIT).until(() -> gets.get() > 0);
 
             // When
-            send(new Command.Destroy(header("h6", "destroy", 2)));
+            send(new Command.Destroy(header("h8", "destroy", 2)));
 
             // Then
-            aborted(operation + "/h6/pull/1");
-            assertThat(images("h6").resolve(checkpoint).resolve("a")).doesNotExist();
+            aborted(operation + "/h8/pull/1");
+            assertThat(images("h8").resolve(checkpoint).resolve("a")).doesNotExist();
             proxy.heal();
-            send(new Command.Pull(header("h6", "pull", 2), checkpoint, null, List.of("a")));
-            assertThat(end(operation + "/h6/pull/2")).isInstanceOf(Report.Pulled.class);
-            assertThat(images("h6").resolve(checkpoint).resolve("claim-" + operation))
+            send(new Command.Pull(header("h8", "pull", 2), checkpoint, null, List.of("a")));
+            assertThat(end(operation + "/h8/pull/2")).isInstanceOf(Report.Pulled.class);
+            assertThat(images("h8").resolve(checkpoint).resolve("claim-" + operation))
                     .as("what keeps the agent from removing the images")
                     .exists();
         }
