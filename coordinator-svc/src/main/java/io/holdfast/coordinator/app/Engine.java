@@ -5,6 +5,7 @@ import io.holdfast.coordinator.domain.Decision;
 import io.holdfast.coordinator.domain.Effect;
 import io.holdfast.coordinator.domain.Input;
 import io.holdfast.coordinator.domain.State;
+import io.holdfast.schemas.event.PublicEvent;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -175,6 +176,19 @@ public final class Engine implements AutoCloseable {
         }
         listener.decided(input, decision);
         for (Effect effect : outward) {
+            if (effect instanceof Effect.Publish p
+                    && p.event() instanceof PublicEvent.Progressed w
+                    && w.why() != null) {
+                LOG.warnf(
+                        "operation=%s instance=%s phase=%s host=%s event=tried-again at=%s code=%s reason=\"%s\"",
+                        w.operation(),
+                        w.instance(),
+                        w.phase(),
+                        w.host(),
+                        w.again(),
+                        w.why().code(),
+                        w.why().message());
+            }
             if (effect instanceof Effect.Publish p && p.isOutcome()) {
                 process(new Input.Announced(p.subject()));
             }

@@ -41,6 +41,9 @@ public interface CoordinatorConfig {
     @WithDefault("5s")
     Duration resend();
 
+    /** Archives that fail because of the bucket. */
+    ArchiveRetry archiveRetry();
+
     /** Time between looks at deadlines. */
     @WithDefault("200ms")
     Duration tick();
@@ -68,6 +71,20 @@ public interface CoordinatorConfig {
 
     /** Topics, which the coordinator creates. */
     Topics topics();
+
+    /**
+     * An archive or commit that fails because the bucket does not answer, refuses or is full is asked for again, until
+     * {@code limits.archive} is over.
+     */
+    interface ArchiveRetry {
+        /** Time before the second attempt; it doubles with each one. */
+        @WithDefault("5s")
+        Duration first();
+
+        /** Longest time between two attempts. */
+        @WithDefault("60s")
+        Duration most();
+    }
 
     /** VXLAN network identifiers. */
     interface Vnis {
@@ -98,11 +115,11 @@ public interface CoordinatorConfig {
         @WithDefault("10m")
         Duration write();
 
-        /** Images go to the repository. */
+        /** Images go to the repository, with all attempts. */
         @WithDefault("1h")
         Duration archive();
 
-        /** The manifest is written. */
+        /** The manifest is written, each attempt. */
         @WithDefault("2m")
         Duration commit();
 
@@ -290,6 +307,8 @@ public interface CoordinatorConfig {
                 hostLost(),
                 settle(),
                 resend(),
+                archiveRetry().first(),
+                archiveRetry().most(),
                 keptOperations(),
                 vni().first(),
                 vni().last(),

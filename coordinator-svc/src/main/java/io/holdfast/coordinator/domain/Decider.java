@@ -21,6 +21,8 @@ import io.holdfast.coordinator.domain.OperationState.Preparing;
 import io.holdfast.coordinator.domain.OperationState.Pulling;
 import io.holdfast.coordinator.domain.OperationState.Resuming;
 import io.holdfast.coordinator.domain.OperationState.Retreat;
+import io.holdfast.coordinator.domain.OperationState.Retried;
+import io.holdfast.coordinator.domain.OperationState.Retry;
 import io.holdfast.coordinator.domain.OperationState.Span;
 import io.holdfast.coordinator.domain.OperationState.Undoing;
 import io.holdfast.coordinator.domain.OperationState.Writing;
@@ -67,6 +69,9 @@ public final class Decider {
 
     /** A prepared host gives up by itself after a minute: no cut is set further ahead than a part of that. */
     private static final Duration LONGEST_LEAD = Duration.ofSeconds(10);
+
+    /** What is wrong with the bucket may pass, or be mended by hand. */
+    private static final Set<ErrorCode> RETRIED = Set.of(ErrorCode.REPOSITORY_UNAVAILABLE, ErrorCode.REPOSITORY_FULL);
 
     private static final Duration RESUME_LEAD = Duration.ofMillis(300);
 
@@ -880,7 +885,9 @@ public final class Decider {
 
         void send(Operation op, Collection<String> targets) {
             for (String host : targets) {
-                outward.add(new Effect.Send(command(op, host), op.trace()));
+                if (!(op.state() instanceof Retried r) || r.due(host, now)) {
+                    outward.add(new Effect.Send(command(op, host), op.trace()));
+                }
             }
             sentAt = Sorted.with(sentAt, op.id(), now);
         }
@@ -899,10 +906,10 @@ public final class Decider {
                 case Writing s -> new Command.Cut(header(op, host, Phases.CUT, 1), op.checkpoint(), s.startAtMicros());
                 case Archiving s ->
                     new Command.Archive(
-                            header(op, host, Phases.ARCHIVE, 1),
+                            header(op, host, Phases.ARCHIVE, s.attempt(host)),
                             op.checkpoint(),
                             op.layout().part(host).vms());
-                case Committing s -> new Command.Commit(header(op, host, Phases.COMMIT, 1), s.manifest());
+                case Committing s -> new Command.Commit(header(op, host, Phases.COMMIT, s.attempt(host)), s.manifest());
                 case Clearing s -> new Command.Destroy(header(op, host, Phases.DESTROY, 1));
                 case Pulling s ->
                     new Command.Pull(
@@ -1072,7 +1079,7 @@ public final class Decider {
                                     span(Phases.UNDO),
                                     minus(all, op.skipped()),
                                     Sorted.set(all),
-                                    op.clear().isEmpty() ? 1 : 2,
+                                    op.kind() == OperationKind.restore ? 2 : 1,
                                     cause));
                 }
                 case destroy -> throw new IllegalStateException("a destroy collects its failures");
@@ -1281,11 +1288,51 @@ public final class Decider {
                 case Clearing s when h.phase().equals(Phases.DESTROY) && waits(s, h) -> fail(op, failure);
                 case Cutting s when ofCut(h) && op.hosts().contains(h.host()) -> fail(op, failure);
                 case Writing s when ofCut(h) && op.hosts().contains(h.host()) -> fail(op, failure);
+                case Retried s
+                when h.phase().equals(s.phase()) && waits(s, h) -> {
+                    if (h.attempt() == s.attempt(h.host())) { // else a repeat: another attempt is at work
+                        retryOrFail(op, s, failure);
+                    }
+                }
                 case Forward s when h.phase().equals(s.phase()) && waits(s, h) -> fail(op, failure);
                 default -> {
                     // of a phase that is over
                 }
             }
+        }
+
+        /** The images are complete on the hosts: while the bucket may come back in time, they are not given up. */
+        void retryOrFail(Operation op, Retried s, HostFailure failure) {
+            int attempt = s.attempt(failure.host());
+            Instant at = now.plus(settings.retryAfter(attempt));
+            Instant until = s.span().startedAt().plus(settings.limit(Phases.ARCHIVE));
+            if (!RETRIED.contains(failure.code()) || !at.isBefore(until)) {
+                fail(op, tried(s, failure));
+                return;
+            }
+            Span span = s.span();
+            if (s instanceof Committing) { // each attempt has the phase's own, short limit
+                span = new Span(span.startedAt(), at.plus(settings.limit(Phases.COMMIT)));
+            }
+            Operation next = op.in(s.again(new Retry(attempt + 1, at, failure), span));
+            put(next);
+            outward.add(retried(next, (Retried) next.state(), failure.host()));
+        }
+
+        /** A failure, with how often and how long was tried. */
+        HostFailure tried(Retried s, HostFailure failure) {
+            int attempts = s.attempt(failure.host());
+            return attempts == 1
+                    ? failure
+                    : new HostFailure(
+                            failure.host(),
+                            failure.code(),
+                            failure.message() + " (attempt " + attempts + ", "
+                                    + Duration.between(s.span().startedAt(), now)
+                                            .toSeconds() + " s after the first)",
+                            failure.remedy()
+                                    + "; then take another checkpoint: this one's local images are removed now, since"
+                                    + " holdfast.coordinator.limits.archive says not to try longer");
         }
 
         boolean ofCut(Report.Header h) {
@@ -1306,7 +1353,9 @@ public final class Decider {
                             p.done(),
                             p.total(),
                             p.perSecond(),
-                            p.secondsLeft()),
+                            p.secondsLeft(),
+                            null,
+                            null),
                     op.trace()));
         }
 
@@ -1424,9 +1473,18 @@ public final class Decider {
                 }
             }
             Instant sent = sentAt.get(op.id());
-            if (sent == null || !sent.plus(settings.resend()).isAfter(now)) {
+            if (sent == null || !sent.plus(settings.resend()).isAfter(now) || retryIsDue(state, sent)) {
                 send(op, state.waiting());
             }
+        }
+
+        /** Whether the time of an attempt has come since commands were sent last. */
+        boolean retryIsDue(Active state, Instant sent) {
+            return state instanceof Retried s
+                    && s.retries().entrySet().stream()
+                            .anyMatch(e -> s.waiting().contains(e.getKey())
+                                    && e.getValue().at().isAfter(sent)
+                                    && s.due(e.getKey(), now));
         }
 
         boolean stillWaits(Operation op, String host) {
@@ -1436,6 +1494,9 @@ public final class Decider {
         }
 
         HostFailure timeout(Active state, String host) {
+            if (state instanceof Retried s && s.retries().containsKey(host)) {
+                return tried(s, s.retries().get(host).why()); // that it failed tells more than that it is late
+            }
             return new HostFailure(
                     host,
                     ErrorCode.PHASE_TIMEOUT,
@@ -1543,7 +1604,29 @@ public final class Decider {
                     op.id() + "/" + phase + "/" + what,
                     op.id(),
                     new PublicEvent.Progressed(
-                            op.id(), op.kind(), op.instance(), phase, null, what, null, null, null, null),
+                            op.id(), op.kind(), op.instance(), phase, null, what, null, null, null, null, null, null),
+                    op.trace());
+        }
+
+        /** A host is asked again: when, and why. */
+        Effect.Publish retried(Operation op, Retried s, String host) {
+            Retry r = s.retries().get(host);
+            return new Effect.Publish(
+                    op.id() + "/" + s.phase() + "/" + host + "/waiting/" + r.attempt(),
+                    op.id(),
+                    new PublicEvent.Progressed(
+                            op.id(),
+                            op.kind(),
+                            op.instance(),
+                            s.phase(),
+                            host,
+                            "waiting",
+                            null,
+                            null,
+                            null,
+                            null,
+                            r.at(),
+                            r.why()),
                     op.trace());
         }
 
@@ -1567,7 +1650,12 @@ public final class Decider {
                 outward.add(done(op, phase));
             }
             switch (op.state()) {
-                case Active state -> outward.add(started(op, state));
+                case Active state -> {
+                    outward.add(started(op, state));
+                    if (state instanceof Retried s) {
+                        s.retries().keySet().forEach(host -> outward.add(retried(op, s, host)));
+                    }
+                }
                 case Completed c -> {
                     if (c.entry() != null) {
                         checkpoints = Sorted.with(checkpoints, c.entry().checkpoint(), c.entry());

@@ -52,7 +52,8 @@ import java.util.SortedSet;
  *               Failed
  * </pre>
  *
- * <p>"failed" is any of: a host reports a failure, the phase's time is over, a host is lost, a VM died. Answers of hosts
+ * <p>"failed" is any of: a host reports a failure, the phase's time is over, a host is lost, a VM died. A failure of the
+ * bucket is none in Archiving and Committing until {@code limits.archive} is over: the host is asked again. Answers of hosts
  * move a state on; {@link Decider} is the only caller.
  */
 @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "is")
@@ -302,7 +303,8 @@ public sealed interface OperationState {
         /** Every image is durable on its host: they go to the repository. */
         Archiving archive(Span next) {
             requireAnswered();
-            return new Archiving(next, Sorted.set(cuts.keySet()), startAtMicros, machines, cuts, Sorted.map(null));
+            return new Archiving(
+                    next, Sorted.set(cuts.keySet()), startAtMicros, machines, cuts, Sorted.map(null), Sorted.map(null));
         }
 
         @Override
@@ -323,6 +325,36 @@ public sealed interface OperationState {
         }
     }
 
+    /**
+     * A host's storage service failed because of the bucket and is asked again.
+     *
+     * @param attempt number of the attempt to come, 2, 3, ...
+     * @param at it is not made before
+     * @param why the failure
+     */
+    record Retry(int attempt, Instant at, PublicEvent.HostFailure why) {}
+
+    /** Storage services are at work for a checkpoint; one that fails because of the bucket is asked again. */
+    sealed interface Retried extends Forward {
+        /** Hosts that failed and are asked again. */
+        SortedMap<String, Retry> retries();
+
+        /** The same with one more failure, and the span that the phase has from then on. */
+        Retried again(Retry retry, Span span);
+
+        /** Number of the attempt that a host has to answer. */
+        default int attempt(String host) {
+            Retry r = retries().get(host);
+            return r == null ? 1 : r.attempt();
+        }
+
+        /** Whether a host is to be asked at that time. */
+        default boolean due(String host, Instant now) {
+            Retry r = retries().get(host);
+            return r == null || !r.at().isAfter(now);
+        }
+    }
+
     /** Archive was commanded; each host's storage service answers Archived. */
     record Archiving(
             Span span,
@@ -330,13 +362,27 @@ public sealed interface OperationState {
             long startAtMicros,
             SortedMap<String, List<VmState>> machines,
             SortedMap<String, HostCut> cuts,
-            SortedMap<String, HostArchive> archived)
-            implements Forward {
+            SortedMap<String, HostArchive> archived,
+            SortedMap<String, Retry> retries)
+            implements Retried {
         public Archiving {
             waiting = Sorted.set(waiting);
             machines = Sorted.map(machines);
             cuts = Sorted.map(cuts);
             archived = Sorted.map(archived);
+            retries = Sorted.map(retries);
+        }
+
+        @Override
+        public Archiving again(Retry retry, Span other) {
+            return new Archiving(
+                    other,
+                    waiting,
+                    startAtMicros,
+                    machines,
+                    cuts,
+                    archived,
+                    Sorted.with(retries, retry.why().host(), retry));
         }
 
         Archiving archived(String host, HostArchive archive) {
@@ -346,7 +392,8 @@ public sealed interface OperationState {
                     startAtMicros,
                     machines,
                     cuts,
-                    Sorted.with(archived, host, archive));
+                    Sorted.with(archived, host, archive),
+                    Sorted.without(retries, host));
         }
 
         /** Everything is in the repository: its manifest makes it a checkpoint. */
@@ -356,12 +403,13 @@ public sealed interface OperationState {
                     next,
                     Sorted.set(List.of(host)),
                     manifest,
-                    archived.values().stream().map(HostArchive::figures).toList());
+                    archived.values().stream().map(HostArchive::figures).toList(),
+                    Sorted.map(null));
         }
 
         @Override
         public Archiving within(Span other) {
-            return new Archiving(other, waiting, startAtMicros, machines, cuts, archived);
+            return new Archiving(other, waiting, startAtMicros, machines, cuts, archived, retries);
         }
 
         @Override
@@ -371,11 +419,27 @@ public sealed interface OperationState {
     }
 
     /** Commit was commanded to one storage service, which answers Committed. */
-    record Committing(Span span, SortedSet<String> waiting, CheckpointManifest manifest, List<ArchiveFigures> archive)
-            implements Forward {
+    record Committing(
+            Span span,
+            SortedSet<String> waiting,
+            CheckpointManifest manifest,
+            List<ArchiveFigures> archive,
+            SortedMap<String, Retry> retries)
+            implements Retried {
         public Committing {
             waiting = Sorted.set(waiting);
             archive = List.copyOf(archive);
+            retries = Sorted.map(retries);
+        }
+
+        @Override
+        public Committing again(Retry retry, Span other) {
+            return new Committing(
+                    other,
+                    waiting,
+                    manifest,
+                    archive,
+                    Sorted.with(retries, retry.why().host(), retry));
         }
 
         /** The manifest is written. */
@@ -385,7 +449,7 @@ public sealed interface OperationState {
 
         @Override
         public Committing within(Span other) {
-            return new Committing(other, waiting, manifest, archive);
+            return new Committing(other, waiting, manifest, archive, retries);
         }
 
         @Override
@@ -584,7 +648,8 @@ public sealed interface OperationState {
     /**
      * A deploy or restore is given up: Destroy was commanded to all hosts; each answers Destroyed.
      *
-     * @param attempt attempt number of the Destroy commands; 2 after a restore's Clearing, which had 1
+     * @param attempt attempt number of the Destroy commands: 2 of a restore, whose Clearing may have had 1; so storage services know
+     *     that it ends their pull
      */
     record Undoing(Span span, SortedSet<String> waiting, SortedSet<String> hosts, int attempt, Cause cause)
             implements Retreat {

@@ -12,6 +12,8 @@ import java.util.Map;
  * @param lost an operation gives a host up that long after its last heartbeat
  * @param settle heartbeats say nothing about missing VMs until that long after the instance began to run
  * @param resend commands without an answer are sent again at that interval, with the same id
+ * @param retryFirst an archive or commit that failed because of the bucket is asked for again after that long, then after twice as long ...
+ * @param retryMost ... and at most that long
  * @param keptOperations finished operations beyond that many are forgotten, oldest first, but the last scheduled one of each kind
  * @param firstVni lowest VXLAN network identifier to use
  * @param lastVni highest VXLAN network identifier to use
@@ -25,6 +27,8 @@ public record Settings(
         Duration lost,
         Duration settle,
         Duration resend,
+        Duration retryFirst,
+        Duration retryMost,
         int keptOperations,
         int firstVni,
         int lastVni,
@@ -46,6 +50,8 @@ public record Settings(
                 Duration.ofSeconds(30),
                 Duration.ofSeconds(5),
                 Duration.ofSeconds(5),
+                Duration.ofSeconds(5),
+                Duration.ofSeconds(60),
                 1000,
                 10_000,
                 16_000_000,
@@ -65,6 +71,15 @@ public record Settings(
                         Map.entry(Phases.HOLD, Duration.ofHours(1)),
                         Map.entry(Phases.STATS, Duration.ofHours(1)),
                         Map.entry(Phases.REBUILD, Duration.ofHours(6))));
+    }
+
+    /** Time between the failure of an attempt, counted from 1, and the next attempt. */
+    Duration retryAfter(int attempt) {
+        Duration wait = retryFirst;
+        for (int i = 1; i < attempt && wait.compareTo(retryMost) < 0; i++) {
+            wait = wait.multipliedBy(2);
+        }
+        return wait.compareTo(retryMost) < 0 ? wait : retryMost;
     }
 
     /** Time limit of a phase. */

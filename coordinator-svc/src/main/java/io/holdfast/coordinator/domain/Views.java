@@ -111,7 +111,13 @@ public final class Views {
                 failed == null ? null : failed.message(),
                 failed == null ? null : failed.remedy(),
                 List.of(),
-                failed == null ? List.of() : failed.hosts(),
+                failed != null
+                        ? failed.hosts()
+                        : op.state() instanceof OperationState.Retried r
+                                ? r.retries().values().stream()
+                                        .map(OperationState.Retry::why)
+                                        .toList()
+                                : List.of(),
                 op.phases(),
                 op.state() instanceof Completed c ? json.apply(c.outcome()) : null);
     }

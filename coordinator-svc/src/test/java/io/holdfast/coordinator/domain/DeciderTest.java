@@ -239,6 +239,132 @@ class DeciderTest {
         assertThat(state.instances().get("net").operation()).isNull();
     }
 
+    // ---- a bucket that fails
+
+    /** A checkpoint of two hosts up to its archive; the commands. */
+    private List<Command> archiving() {
+        running("net", 2, "h1", "h2");
+        ask("c", new Request.Checkpoint("net", null));
+        while (commands().stream().noneMatch(Command.Archive.class::isInstance)) {
+            commands().forEach(this::answer);
+        }
+        return commands();
+    }
+
+    /** What is sent to that host until so much time is over. */
+    private List<Command> sentTo(String host, Duration by) {
+        later(by, "h1", "h2");
+        return commands().stream().filter(c -> c.header().host().equals(host)).toList();
+    }
+
+    @Test
+    void givenAnArchive_whenTheBucketFails_theHostIsAskedAgainEverMoreSeldomAndTheCheckpointCompletes() {
+        var archive = archiving();
+        answer(archive.get(1));
+
+        report(Fixture.failed(archive.get(0), ErrorCode.REPOSITORY_UNAVAILABLE));
+
+        assertThat(commands()).as("nothing is given up").isEmpty();
+        assertThat(published(PublicEvent.Progressed.class)).singleElement().satisfies(p -> {
+            assertThat(p.state()).isEqualTo("waiting");
+            assertThat(p.phase()).isEqualTo("archive");
+            assertThat(p.host()).isEqualTo("h1");
+            assertThat(p.again()).isEqualTo(now.plusSeconds(5));
+            assertThat(p.why().code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+        });
+        assertThat(Views.operation(state.operations().get(Ids.operation("/test", "c")), o -> null)
+                        .hosts())
+                .extracting(PublicEvent.HostFailure::host)
+                .containsExactly("h1");
+        for (int attempt = 2; attempt < 8; attempt++) {
+            Duration wait = Duration.ofSeconds(Math.min(60, 5L << (attempt - 2)));
+            assertThat(sentTo("h1", wait.minusSeconds(1))).isEmpty();
+            int number = attempt;
+            Command again = assertThat(sentTo("h1", Duration.ofSeconds(1)))
+                    .singleElement()
+                    .satisfies(c -> assertThat(c.header().attempt()).isEqualTo(number))
+                    .actual();
+            report(Fixture.failed(archive.get(0), ErrorCode.REPOSITORY_UNAVAILABLE)); // a repeat changes nothing
+            report(Fixture.failed(
+                    again, attempt % 2 == 0 ? ErrorCode.REPOSITORY_FULL : ErrorCode.REPOSITORY_UNAVAILABLE));
+            assertThat(published(PublicEvent.Failed.class)).isEmpty();
+        }
+        Command last = sentTo("h1", Duration.ofSeconds(60)).getFirst();
+        assertThat(sentTo("h2", Duration.ofSeconds(60))).as("it has archived").isEmpty();
+
+        answer(last);
+        commands().forEach(this::answer);
+
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+        assertThat(state.checkpoints()).hasSize(1);
+    }
+
+    @Test
+    void givenAnArchiveThatIsTriedAgain_whenItsTimeIsOver_itFailsByTheBucketsCodeAndSaysHowOftenItWasTried() {
+        Command archive = archiving().get(0);
+        report(Fixture.failed(archive, ErrorCode.REPOSITORY_FULL));
+
+        for (int s = 0; s < 3700 && published(PublicEvent.Failed.class).isEmpty(); s += 5) {
+            sentTo("h1", Duration.ofSeconds(5)).forEach(c -> {
+                if (c instanceof Command.Archive) {
+                    report(Fixture.failed(c, ErrorCode.REPOSITORY_FULL));
+                }
+            });
+            commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+        }
+
+        assertThat(Duration.between(Fixture.T0, now)).isLessThan(Duration.ofSeconds(3615));
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.REPOSITORY_FULL);
+            assertThat(f.phase()).isEqualTo("archive");
+            assertThat(f.message()).contains("it went wrong (attempt ");
+            assertThat(f.remedy()).contains("holdfast.coordinator.limits.archive");
+        });
+    }
+
+    @Test
+    void givenAnArchiveThatIsTriedAgain_whenTheCoordinatorRecovers_theSameAttemptComesAtItsTimeAndTheReasonIsTold() {
+        Command archive = archiving().get(0);
+        report(Fixture.failed(archive, ErrorCode.REPOSITORY_UNAVAILABLE));
+
+        state = State.of(2, state.operations(), state.instances(), state.checkpoints());
+        hosts("h1", "h2");
+        give(new Input.Recovered());
+
+        assertThat(commands()).extracting(c -> c.header().host()).containsExactly("h2");
+        assertThat(published(PublicEvent.Progressed.class))
+                .filteredOn(p -> p.state().equals("waiting"))
+                .hasSize(1);
+        assertThat(sentTo("h1", Duration.ofSeconds(5)))
+                .singleElement()
+                .satisfies(c -> assertThat(c.header().attempt()).isEqualTo(2));
+    }
+
+    @Test
+    void givenAnArchive_whenItFailsForAnotherReason_itIsNotTriedAgain() {
+        Command archive = archiving().get(0);
+
+        report(Fixture.failed(archive, ErrorCode.WRONG_KEY));
+
+        assertThat(commands()).hasSize(2).allMatch(Command.Abort.class::isInstance);
+    }
+
+    @Test
+    void givenACommit_whenTheBucketFails_itIsTriedAgainBeyondTheTimeOfOneAttempt() {
+        archiving().forEach(this::answer);
+        Command commit = commands().getFirst();
+        assertThat(commit).isInstanceOf(Command.Commit.class);
+
+        for (int attempt = 1; attempt < 8; attempt++) {
+            report(Fixture.failed(commit, ErrorCode.REPOSITORY_UNAVAILABLE));
+            commit = sentTo("h1", Duration.ofSeconds(60)).getFirst();
+            assertThat(commit).isInstanceOf(Command.Commit.class);
+        }
+        answer(commit);
+
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+    }
+
     @Test
     void givenADeploy_whenAHostFails_theOthersAreDestroyedAndTheNameIsFree() {
         hosts("h1", "h2");

@@ -61,6 +61,8 @@ public final class Fixture {
                 d.lost(),
                 d.settle(),
                 d.resend(),
+                d.retryFirst(),
+                d.retryMost(),
                 1,
                 10,
                 20,

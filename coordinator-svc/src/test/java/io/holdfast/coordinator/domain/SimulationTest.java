@@ -30,6 +30,8 @@ class SimulationTest {
                 Duration.ofMinutes(10),
                 Duration.ofMinutes(10),
                 Duration.ofSeconds(5),
+                Duration.ofSeconds(1),
+                Duration.ofSeconds(4),
                 50,
                 10,
                 60,

@@ -231,7 +231,9 @@ final class World {
         }
         List<Report> answers;
         if (chance(bringsBack ? trouble.fail() / 4 : trouble.fail())) {
-            answers = List.of(Fixture.failed(c, ErrorCode.QEMU_FAILED));
+            boolean ofBucket = c instanceof Command.Archive || c instanceof Command.Commit;
+            answers = List.of(Fixture.failed(
+                    c, ofBucket && random.nextInt(4) > 0 ? ErrorCode.REPOSITORY_UNAVAILABLE : ErrorCode.QEMU_FAILED));
         } else if (c instanceof Command.Cut cut && micros(now) > cut.startAtMicros()) {
             answers = List.of(Fixture.failed(c, ErrorCode.TOO_LATE));
         } else {
@@ -477,7 +479,7 @@ final class World {
         }
         if (p.event() instanceof PublicEvent.Failed f
                 && (f.kind() == OperationKind.deploy || f.kind() == OperationKind.restore)) {
-            int attempt = op.clear().isEmpty() ? 1 : 2;
+            int attempt = f.kind() == OperationKind.restore ? 2 : 1;
             for (String host : op.hosts()) {
                 if (!commands.containsKey(op.id() + "/" + host + "/destroy/" + attempt)) {
                     throw new Broken("a " + f.kind() + " failed without a destroy on " + host + ": " + f);

@@ -1,5 +1,6 @@
 package io.holdfast.agent.app;
 
+import io.holdfast.agent.domain.ImageStore;
 import java.nio.file.Path;
 import java.time.Duration;
 
@@ -10,7 +11,8 @@ import java.time.Duration;
  * @param underlay IP address that VXLAN uses
  * @param version version of this agent
  * @param stateDir state folder; holds {@code instances/} and {@code commands/}
- * @param keepImages archived images of an instance that stay on this host
+ * @param keep archived images that stay on this host
+ * @param pruneEvery time between two looks for those that do not stay
  * @param prepareLimit a prepared checkpoint is given up when no cut came in that time
  * @param writeLimit longest time that writing an image may take after the cut
  * @param runLimit longest wait for a VM's answer to {@code cont}
@@ -24,7 +26,8 @@ public record AgentSettings(
         String underlay,
         String version,
         Path stateDir,
-        int keepImages,
+        ImageStore.Keep keep,
+        Duration pruneEvery,
         Duration prepareLimit,
         Duration writeLimit,
         Duration runLimit,

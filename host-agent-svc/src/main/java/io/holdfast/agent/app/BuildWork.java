@@ -69,6 +69,7 @@ final class BuildWork {
     void load(Command.Load command, Reporter reporter, CancelToken token) throws AgentException {
         Op op = Op.of(command);
         Instance instance = instances.begin(command.layout(), command.header().epoch());
+        instance.loadedCheckpoint = command.checkpoint();
         try {
             Map<String, Image> images = new ConcurrentHashMap<>();
             Parallel.each(
@@ -101,7 +102,6 @@ final class BuildWork {
             token.check();
             instances.requireAlive(instance);
             instance.loaded = Map.copyOf(images);
-            instance.loadedCheckpoint = command.checkpoint();
             instances.state(instance, instance.state.with(InstanceState.Phase.LOADED));
         } catch (AgentException | RuntimeException e) {
             instances.undo(instance.name(), op);
@@ -147,6 +147,8 @@ final class BuildWork {
             instance.network.openGates();
         }
         instance.loaded = Map.of();
+        instance.loadedCheckpoint = null;
+        instances.ports.images().unclaim(command.header().operation());
         LOG.infof("%s event=resumed injected=%d late-micros=%d", op, injected, late);
         instances.requireAlive(instance);
         reporter.last(new Report.Resumed(reporter.done(), instance.states(), injected));
@@ -176,6 +178,7 @@ final class BuildWork {
     /** Removes everything of the instance. Needs nothing; done too when there is nothing. */
     void destroy(Command.Destroy command, Reporter reporter, CancelToken token) throws AgentException {
         instances.remove(command.header().instance(), Op.of(command));
+        instances.ports.images().unclaim(command.header().operation());
         reporter.last(new Report.Destroyed(reporter.done()));
     }
 }

@@ -85,7 +85,7 @@ final class CheckpointWork {
                     "the network of " + instance.name() + " could not be taken over when the agent started",
                     "see the agent's log; restore the instance from a checkpoint");
         }
-        instances.ports.images().prune(instance.name(), instances.settings.keepImages());
+        instances.pruneImages(clock.instant());
         long needed = neededBytes(instance);
         long free = instances.ports.images().freeBytes();
         instances.state(

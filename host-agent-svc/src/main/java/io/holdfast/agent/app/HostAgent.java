@@ -80,6 +80,8 @@ public final class HostAgent {
         Hypervisor.AcceleratorChoice choice = ports.hypervisor().accelerator();
         heartbeats.start(timer, ports.hypervisor().version(), choice);
         timer.scheduleWithFixedDelay(this::prune, 0, 3600, TimeUnit.SECONDS);
+        long every = settings.pruneEvery().toMillis();
+        timer.scheduleWithFixedDelay(this::pruneImages, every, every, TimeUnit.MILLISECONDS);
         ready = true;
         LOG.infof(
                 "event=agent-ready host=%s instances=%d unfinished=%d qemu=%s accelerator=%s reason=\"%s\"",
@@ -109,6 +111,14 @@ public final class HostAgent {
             }
         } catch (IOException | RuntimeException e) {
             LOG.errorf(e, "event=commands-not-forgotten host=%s", settings.host());
+        }
+    }
+
+    private void pruneImages() {
+        try {
+            instances.pruneImages(clock.instant());
+        } catch (RuntimeException e) {
+            LOG.errorf(e, "event=images-not-pruned host=%s", settings.host());
         }
     }
 

@@ -31,6 +31,7 @@ final class Instance {
     /** The images of a load, by VM, until resume. */
     volatile Map<String, Image> loaded = Map.of();
 
+    /** What is being loaded or is loaded, until the VMs run: its images are in use. Or null. */
     volatile String loadedCheckpoint;
 
     Instance(InstanceLayout layout, String host, InstanceState state) {

@@ -13,8 +13,10 @@ import io.holdfast.schemas.spec.NicSpec;
 import io.holdfast.schemas.spec.SegmentSpec;
 import io.holdfast.schemas.spec.VmSpec;
 import java.io.IOException;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -223,6 +225,22 @@ final class Instances {
                         "VM " + name + " of " + instance.name() + " on host " + settings.host() + " is dead: " + reason,
                         "restore the instance from a checkpoint, or destroy it");
             }
+        }
+    }
+
+    /** Removes archived images that need not stay. Any thread. */
+    void pruneImages(Instant now) {
+        Set<String> names = new HashSet<>();
+        Set<String> inUse = new HashSet<>();
+        for (Instance i : all()) {
+            names.add(i.name());
+            if (i.loadedCheckpoint != null) {
+                inUse.add(i.loadedCheckpoint);
+            }
+        }
+        List<String> removed = ports.images().prune(settings.keep(), names, inUse, now);
+        if (!removed.isEmpty()) {
+            LOG.infof("event=images-pruned host=%s checkpoints=%s", settings.host(), removed);
         }
     }
 

@@ -58,6 +58,21 @@ public interface AgentConfig {
     @WithDefault("1")
     int keepImages();
 
+    /** Those stay only that long after they were archived, pulled or restarted last, when nothing of their instance is on this host. */
+    @WithDefault("PT168H")
+    Duration keepUnused();
+
+    /**
+     * Images that a restore needs stay until it has ended, or at most that long after its pull began: more than
+     * {@code holdfast.coordinator.limits.pull}, {@code .load} and {@code .resume} together.
+     */
+    @WithDefault("PT3H")
+    Duration claimLimit();
+
+    /** Time between two looks for archived images that need not stay; the preparation of a checkpoint looks too. */
+    @WithDefault("PT10M")
+    Duration pruneEvery();
+
     /** A prepared checkpoint is given up when no cut came in that time. */
     @WithDefault("PT60S")
     Duration prepareLimit();

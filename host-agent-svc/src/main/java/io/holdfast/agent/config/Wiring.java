@@ -4,6 +4,7 @@ import io.holdfast.agent.app.AgentSettings;
 import io.holdfast.agent.app.HostAgent;
 import io.holdfast.agent.app.Outbox;
 import io.holdfast.agent.app.Ports;
+import io.holdfast.agent.domain.ImageStore;
 import io.holdfast.agent.nat.Native;
 import io.micrometer.core.instrument.MeterRegistry;
 import jakarta.enterprise.inject.Produces;
@@ -30,7 +31,8 @@ public class Wiring {
                 config.underlay(),
                 version,
                 config.stateDir(),
-                config.keepImages(),
+                new ImageStore.Keep(config.keepImages(), config.keepUnused(), config.claimLimit()),
+                config.pruneEvery(),
                 config.prepareLimit(),
                 config.writeLimit(),
                 config.runLimit(),

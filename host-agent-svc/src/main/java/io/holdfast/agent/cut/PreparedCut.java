@@ -567,7 +567,7 @@ final class PreparedCut implements Prepared {
         }
     }
 
-    /** The moment up to which frames are in flight: everything diverted is read, the ledger adds up. */
+    /** The moment up to which frames are in flight: everything diverted is read, the ledger adds up, and all it holds is kept. */
     private void closeLedger(long deadline) throws NativeException, AgentException {
         for (var n : nics) {
             for (; ; ) {
@@ -575,19 +575,29 @@ final class PreparedCut implements Prepared {
                 checkOverflow(n);
                 if (n.gate.allRead()) {
                     n.ledger = n.gate.ledger();
-                    if (n.ledger.exact()) {
+                    if (accounted(n.ledger, n.held.size())) {
                         break;
                     }
                 }
                 if (System.nanoTime() > deadline) {
-                    throw new AgentException(
-                            ErrorCode.INTERNAL,
-                            "the frame ledger of " + n.gate.name() + " does not add up: " + n.gate.ledger(),
-                            "report this");
+                    throw unaccounted(n.gate.name(), n.gate.ledger(), n.held.size());
                 }
             }
             n.inFlight = n.held.size();
         }
+    }
+
+    /** Whether every frame that entered a gate is accounted for, and those that it held are the ones kept for the image. */
+    static boolean accounted(Gate.Ledger ledger, int kept) {
+        return ledger.exact() && ledger.held() == kept;
+    }
+
+    static AgentException unaccounted(String gate, Gate.Ledger ledger, int kept) {
+        return new AgentException(
+                ErrorCode.INTERNAL,
+                "the frame ledger of " + gate + " does not add up: " + ledger + ", " + kept
+                        + " frames kept for the image",
+                "report this");
     }
 
     private static void checkOverflow(NicPart n) throws NativeException, AgentException {

@@ -11,23 +11,42 @@ import io.holdfast.schemas.spec.DiskSpec;
 import io.holdfast.schemas.spec.Sizes;
 import io.holdfast.schemas.spec.VmSpec;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
+import org.jboss.logging.Logger;
 
 /** Images under one folder: {@code <folder>/<checkpoint>/<vm>/}. Thread-safe. */
 public final class FolderImageStore implements ImageStore {
+    private static final Logger LOG = Logger.getLogger(FolderImageStore.class);
     /** The host's figures of a cut, beside the images of its VMs. */
     public static final String FIGURES = "cut.json";
 
     /** Left in a VM's image folder by the storage service once the image is in the repository. */
     public static final String ARCHIVED = "archived";
+
+    /** Before the id of a restore's operation: the storage service's note that the restore needs the checkpoint's images. */
+    public static final String CLAIM = "claim-";
+
+    /** Locked (shared) by who claims a checkpoint, and by who looks for claims before it removes one. */
+    public static final String LOCK = ".lock";
+
+    /** Before the name of a checkpoint that is being removed. */
+    private static final String GONE = ".gone-";
 
     /** Room for device state, ROMs, frames in flight and descriptions of a VM. */
     private static final long EXTRA = 96L << 20;
@@ -35,6 +54,7 @@ public final class FolderImageStore implements ImageStore {
     private static final Pattern NAME = Pattern.compile("[a-z0-9]([a-z0-9-]{0,78}[a-z0-9])?");
 
     private final Path folder;
+    private final Object pruning = new Object();
     private final Map<Path, Long> reserved = new ConcurrentHashMap<>();
 
     /** A store in that folder, which is made when missing. */
@@ -120,42 +140,119 @@ public final class FolderImageStore implements ImageStore {
         }
     }
 
+    /** A checkpoint whose images here are all complete, archived, and of one instance. */
+    private record Archived(String checkpoint, String instance, long takenAtMicros, Instant used) {}
+
     @Override
-    public void prune(String instance, int keep) throws AgentException {
-        Map<String, Long> archived = new HashMap<>();
-        for (String checkpoint : present()) {
-            long taken = archivedAt(folder.resolve(checkpoint), instance);
-            if (taken >= 0) {
-                archived.put(checkpoint, taken);
-            }
-        }
-        List<String> newestFirst = archived.keySet().stream()
-                .sorted(Comparator.comparing((String c) -> archived.get(c))
-                        .thenComparing(Comparator.naturalOrder())
-                        .reversed())
-                .toList();
-        for (String old : newestFirst.subList(Math.min(Math.max(0, keep), newestFirst.size()), newestFirst.size())) {
-            delete(old);
+    public List<String> prune(Keep keep, Set<String> here, Set<String> inUse, Instant now) {
+        synchronized (pruning) { // one at a time: the lock of the folder is the whole process's
+            return prune0(keep, here, inUse, now);
         }
     }
 
-    /** When the checkpoint was taken if all its images here are complete, of that instance and archived; else -1. */
-    private static long archivedAt(Path checkpoint, String instance) {
-        long taken = -1;
+    private List<String> prune0(Keep keep, Set<String> here, Set<String> inUse, Instant now) {
+        Map<String, List<Archived>> byInstance = new HashMap<>();
+        for (String checkpoint : present()) {
+            Archived a = archived(checkpoint);
+            if (a != null) {
+                byInstance.computeIfAbsent(a.instance(), i -> new ArrayList<>()).add(a);
+            }
+        }
+        List<String> removed = new ArrayList<>();
+        for (var e : byInstance.entrySet()) {
+            List<Archived> newestFirst = e.getValue();
+            newestFirst.sort(Comparator.comparingLong(Archived::takenAtMicros)
+                    .thenComparing(Archived::checkpoint)
+                    .reversed());
+            for (int i = 0; i < newestFirst.size(); i++) {
+                Archived a = newestFirst.get(i);
+                boolean old = !here.contains(e.getKey())
+                        && a.used().plus(keep.unused()).isBefore(now);
+                if ((i >= keep.newest() || old) && !inUse.contains(a.checkpoint())) {
+                    remove(a.checkpoint(), now.minus(keep.claimed()), removed);
+                }
+            }
+        }
+        return removed;
+    }
+
+    private void remove(String checkpoint, Instant claimedSince, List<String> removed) {
+        Path of = folder.resolve(checkpoint);
+        Path gone = folder.resolve(GONE + checkpoint);
+        try {
+            FileIo.deleteTree(gone);
+            // Who claims does so before this, and is seen, or after it, and finds nothing.
+            try (FileChannel lock = FileChannel.open(
+                            folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                    FileLock held = lock.lock()) {
+                if (claimed(of, claimedSince)) {
+                    return;
+                }
+                Files.move(of, gone, StandardCopyOption.ATOMIC_MOVE);
+            }
+            FileIo.deleteTree(gone);
+            FileIo.syncFolder(folder);
+            removed.add(checkpoint);
+        } catch (IOException e) {
+            LOG.warnf(e, "event=image-not-removed checkpoint=%s", checkpoint);
+        }
+    }
+
+    private static boolean claimed(Path checkpoint, Instant since) throws IOException {
         try (var list = Files.list(checkpoint)) {
+            for (Path p : list.filter(f -> f.getFileName().toString().startsWith(CLAIM))
+                    .toList()) {
+                if (Files.getLastModifiedTime(p).toInstant().isAfter(since)) {
+                    return true;
+                }
+            }
+            return false;
+        }
+    }
+
+    @Override
+    public void unclaim(String operation) {
+        if (!NAME.matcher(operation).matches()) {
+            return;
+        }
+        for (String checkpoint : present()) {
+            Path of = folder.resolve(checkpoint);
+            try {
+                if (Files.deleteIfExists(of.resolve(CLAIM + operation))) {
+                    Files.delete(of); // nothing was pulled
+                }
+            } catch (DirectoryNotEmptyException e) {
+                LOG.debugf("event=claim-given-up checkpoint=%s operation=%s", checkpoint, operation);
+            } catch (IOException e) {
+                LOG.warnf(e, "event=claim-not-removed checkpoint=%s operation=%s", checkpoint, operation);
+            }
+        }
+    }
+
+    /** Null if not all images here are complete and archived, or they are of several instances. */
+    private Archived archived(String checkpoint) {
+        Path of = folder.resolve(checkpoint);
+        String instance = null;
+        long taken = -1;
+        try (var list = Files.list(of)) {
+            Instant used = Files.getLastModifiedTime(of).toInstant(); // a claim made or given up counts
             for (Path vm : list.filter(Files::isDirectory).toList()) {
-                if (!Files.exists(vm.resolve(ARCHIVED)) || !Files.exists(vm.resolve(ImageFolder.MACHINE))) {
-                    return -1;
+                Path mark = vm.resolve(ARCHIVED);
+                if (!Files.exists(mark) || !Files.exists(vm.resolve(ImageFolder.MACHINE))) {
+                    return null;
                 }
                 MachineFile machine = MachineFile.read(vm.resolve(ImageFolder.MACHINE));
-                if (!instance.equals(machine.instance())) {
-                    return -1;
+                if (instance != null && !instance.equals(machine.instance())) {
+                    return null;
                 }
+                instance = machine.instance();
                 taken = Math.max(taken, machine.takenAtMicros());
+                Instant marked = Files.getLastModifiedTime(mark).toInstant();
+                used = marked.isAfter(used) ? marked : used;
             }
-            return taken;
+            return instance == null ? null : new Archived(checkpoint, instance, taken, used);
         } catch (IOException e) {
-            return -1; // not readable: not ours to remove
+            return null; // not readable: not ours to remove
         }
     }
 

@@ -265,6 +265,10 @@ public final class ImageFolder implements Image {
         Path file = framesFile(nic);
         try {
             if (!Files.exists(file)) {
+                String name = file.getFileName().toString();
+                if (machine().files().stream().anyMatch(f -> f.name().equals(name))) {
+                    throw new StreamException(file + " is missing: frames in flight would be lost");
+                }
                 return List.of();
             }
             if (Files.size(file) > MAX_FRAMES_FILE) {

@@ -60,8 +60,10 @@ public final class Gate {
     private long dataTaken;
 
     private long cookiesTaken;
-    /** Held frames lost at a full hold TAP. */
+    /** Held frames that are lost. */
     private long holdLost;
+    /** Those of them that the hold TAP dropped; the others were read and could not be given back. */
+    private long neverRead;
     /** Held frames given back, and such lost: what the program compares with held. */
     private long given;
     /** Frames that came from an image, not from the wire. */
@@ -328,7 +330,7 @@ public final class Gate {
         long dropped = links[1] - dropBase - retries;
         lib.hf_gate_read(shared, counters);
         long entered = counters[2] - counters[3] + restored;
-        long lost = Math.max(holdLost, overflow() == 0 ? 0 : counters[5] - dataTaken);
+        long lost = holdLost + (overflow() == 0 ? 0 : counters[5] - dataTaken - neverRead);
         long held = counters[5] - (given - holdLost) - lost + salvaged - salvagedGiven;
         return new Ledger(entered, tx, held, dropped + lost + oversized, counters[6]);
     }
@@ -421,8 +423,9 @@ public final class Gate {
     private void countLost() throws NativeException {
         Native.check(lib.hf_link_counters(rtnl, holdIndex, links), "counters of the hold TAP of " + name);
         if (links[1] > 0 && links[0] + links[1] >= counters[5] + counters[7] && dataTaken + cookiesTaken == links[0]) {
-            long lost = counters[5] - dataTaken - holdLost;
+            long lost = counters[5] - dataTaken - neverRead;
             if (lost > 0) {
+                neverRead += lost;
                 holdLost += lost;
                 given += lost;
                 lib.hf_gate_given(shared, given);

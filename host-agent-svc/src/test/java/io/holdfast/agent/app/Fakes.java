@@ -22,6 +22,7 @@ import io.holdfast.schemas.event.VmImage;
 import io.holdfast.schemas.event.VmState;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -385,8 +386,14 @@ public final class Fakes {
         }
 
         @Override
-        public void prune(String instance, int keep) throws AgentException {
-            step("prune " + keep);
+        public List<String> prune(Keep keep, Set<String> here, Set<String> inUse, Instant now) {
+            log.add("prune " + keep.newest() + " here " + here + " in use " + inUse);
+            return List.of();
+        }
+
+        @Override
+        public void unclaim(String operation) {
+            log.add("unclaim " + operation);
         }
 
         @Override

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.holdfast.agent.domain.FaultPoint;
+import io.holdfast.agent.domain.ImageStore;
 import io.holdfast.schemas.event.Command;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.InstanceLayout;
@@ -43,6 +44,7 @@ class HostAgentTest {
     private final List<HostAgent> agents = new ArrayList<>();
     private HostAgent agent;
     private Duration prepareLimit = Duration.ofMinutes(1);
+    private Duration pruneEvery = Duration.ofHours(1);
     private Duration clockOffset = Duration.ZERO;
 
     @AfterEach
@@ -57,7 +59,8 @@ class HostAgentTest {
                 "10.0.0.1",
                 "test",
                 state,
-                1,
+                new ImageStore.Keep(1, Duration.ofDays(7), Duration.ofHours(3)),
+                pruneEvery,
                 prepareLimit,
                 Duration.ofMinutes(1),
                 Duration.ofSeconds(5),
@@ -610,6 +613,40 @@ class HostAgentTest {
         assertThat(host.log)
                 .containsSubsequence("build closed", "start a", "load a", "inject a 1", "cont a", "open-gates");
         assertThat(host.reports).anyMatch(Report.Progress.class::isInstance);
+    }
+
+    @Test
+    void imagesOfALoad_areInUseUntilItsVmsRunAndThenItsClaimIsGivenUp() throws IOException {
+        // Given
+        pruneEvery = Duration.ofMillis(20);
+        checkpointed();
+        host.blockAt.put("load a", new CountDownLatch(1));
+        accept(load());
+        await().until(() -> host.blocked.contains("load a"));
+        host.log.clear();
+        await().until(() -> host.log.contains("prune 1 here [shop] in use [" + CP + "]"));
+        host.blockAt.remove("load a").countDown();
+        await1(Report.Loaded.class);
+        host.log.clear();
+        await().until(() -> host.log.contains("prune 1 here [shop] in use [" + CP + "]"));
+        // When
+        accept(new Command.Resume(header("op-3", "resume", 1), CP, 0));
+        await1(Report.Resumed.class);
+        // Then
+        assertThat(host.log).contains("unclaim op-3");
+        host.log.clear();
+        await().until(() -> host.log.contains("prune 1 here [shop] in use []"));
+    }
+
+    @Test
+    void destroyOfARestoreThatIsUndone_givesItsClaimUp() throws IOException {
+        // Given
+        start();
+        // When
+        accept(new Command.Destroy(header("op-3", "destroy", 2)));
+        await1(Report.Destroyed.class);
+        // Then
+        assertThat(host.log).contains("unclaim op-3");
     }
 
     @Test

@@ -35,6 +35,9 @@ class AgentConfigTest {
         assertThat(config.vxlanPort()).isEqualTo(4789);
         assertThat(config.settle()).isEqualTo(Duration.ofMillis(1));
         assertThat(config.keepImages()).isEqualTo(1);
+        assertThat(config.keepUnused()).isEqualTo(Duration.ofDays(7));
+        assertThat(config.claimLimit()).isEqualTo(Duration.ofHours(3));
+        assertThat(config.pruneEvery()).isEqualTo(Duration.ofMinutes(10));
         assertThat(config.prepareLimit()).isEqualTo(Duration.ofMinutes(1));
         assertThat(config.writeLimit()).isEqualTo(Duration.ofMinutes(10));
         assertThat(config.runLimit()).isEqualTo(Duration.ofSeconds(5));

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.holdfast.agent.domain.AgentException;
 import io.holdfast.agent.domain.Frame;
+import io.holdfast.agent.domain.ImageStore;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.spec.Accelerator;
@@ -21,11 +22,18 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -239,20 +247,108 @@ class ImageFormatsTest {
         assertThat(store.freeBytes()).isGreaterThan(before - (2L << 30));
     }
 
-    @Test
-    void givenArchivedImagesWhenPrunedThenTheNewestAndTheOthersStay() throws Exception {
-        for (int i = 1; i <= 4; i++) {
-            image("cp-" + i, i, i);
-        }
-        for (int i = 1; i <= 3; i++) {
-            Files.write(base.resolve("images/cp-" + i + "/web/archived"), new byte[0]);
-        }
-        store.prune("other", 0);
-        assertThat(store.present()).hasSize(4);
+    private static final Instant NOW = Instant.parse("2026-01-08T00:00:00Z");
+    private static final ImageStore.Keep KEEP = new ImageStore.Keep(1, Duration.ofDays(7), Duration.ofHours(3));
 
-        store.prune("inst", 1);
+    /** Complete images cp-1, cp-2, ... of the instance inst, all but the last one archived at that time. */
+    private void archivedImages(int count, Instant at) throws Exception {
+        for (int i = 1; i <= count; i++) {
+            image("cp-" + i, i, i);
+            Path mark = base.resolve("images/cp-" + i + "/web/archived");
+            if (i < count) {
+                Files.setLastModifiedTime(Files.write(mark, new byte[0]), FileTime.from(at));
+            }
+            Files.setLastModifiedTime(base.resolve("images/cp-" + i), FileTime.from(at));
+        }
+    }
+
+    private Path claim(String checkpoint, String operation, Instant at) throws IOException {
+        Path claim = Files.createFile(base.resolve("images/" + checkpoint + "/claim-" + operation));
+        return Files.setLastModifiedTime(claim, FileTime.from(at));
+    }
+
+    @Test
+    void givenArchivedImagesWhenPrunedThenTheNewestAndThoseNotArchivedStay() throws Exception {
+        archivedImages(4, NOW);
+
+        assertThat(store.prune(KEEP, Set.of("inst"), Set.of(), NOW)).containsExactlyInAnyOrder("cp-1", "cp-2");
 
         assertThat(store.present()).containsExactly("cp-3", "cp-4");
+    }
+
+    @Test
+    void givenAnImageInUseOrClaimedByARestoreWhenPrunedThenItStaysUntilTheRestoreIsOver() throws Exception {
+        archivedImages(5, NOW);
+        claim("cp-2", "op-1", NOW.minus(Duration.ofHours(2)));
+        claim("cp-3", "op-2", NOW.minus(Duration.ofHours(4)));
+
+        store.prune(KEEP, Set.of("inst"), Set.of("cp-1"), NOW);
+        assertThat(store.present())
+                .as("in use, claimed, claimed too long ago")
+                .containsExactly("cp-1", "cp-2", "cp-4", "cp-5");
+
+        store.unclaim("op-1");
+        store.prune(KEEP, Set.of("inst"), Set.of(), NOW);
+        assertThat(store.present()).containsExactly("cp-4", "cp-5");
+    }
+
+    @Test
+    void givenNothingOfTheInstanceHereWhenPrunedThenImagesStayForAsLongAsUnusedOnesDo() throws Exception {
+        archivedImages(3, NOW.minus(Duration.ofDays(6)));
+
+        store.prune(KEEP, Set.of("other"), Set.of(), NOW);
+        assertThat(store.present()).containsExactly("cp-2", "cp-3");
+
+        store.prune(KEEP, Set.of("inst"), Set.of(), NOW.plus(Duration.ofDays(2)));
+        assertThat(store.present()).as("something of it is here").containsExactly("cp-2", "cp-3");
+
+        store.prune(KEEP, Set.of("other"), Set.of(), NOW.plus(Duration.ofDays(2)));
+        assertThat(store.present()).as("the other one is not archived").containsExactly("cp-3");
+    }
+
+    @Test
+    void givenManyWhoPruneAtOnceWhenTheyDoThenEachImageIsRemovedOnceAndNobodyFails() throws Exception {
+        archivedImages(12, NOW);
+        List<String> removed = new CopyOnWriteArrayList<>();
+
+        try (var threads = Executors.newFixedThreadPool(4)) {
+            List<Future<?>> all = new ArrayList<>();
+            for (int i = 0; i < 4; i++) {
+                all.add(threads.submit(() -> removed.addAll(store.prune(KEEP, Set.of("inst"), Set.of(), NOW))));
+            }
+            for (Future<?> one : all) {
+                one.get();
+            }
+        }
+
+        assertThat(removed).hasSize(10).doesNotHaveDuplicates();
+        assertThat(store.present()).containsExactly("cp-11", "cp-12");
+    }
+
+    @Test
+    void givenAClaimOfARestoreThatPulledNothingWhenGivenUpThenNothingIsLeft() throws Exception {
+        Files.createDirectory(base.resolve("images/cp-9"));
+        claim("cp-9", "op-1", NOW);
+
+        store.unclaim("../op-1");
+        assertThat(store.present()).containsExactly("cp-9");
+        store.unclaim("op-1");
+
+        assertThat(store.present()).isEmpty();
+    }
+
+    @Test
+    void givenAFramesFileThatIsGoneWhenReadThenItFailsAndOneThatNeverWasIsEmpty() throws Exception {
+        image("cp-1", 1, 1);
+        var open = store.open("cp-1", "web");
+        assertThat(open.readFrames(0)).hasSize(3);
+        Files.delete(base.resolve("images/cp-1/web/frames-0.pcapng"));
+
+        assertThatThrownBy(() -> open.readFrames(0))
+                .isInstanceOfSatisfying(
+                        AgentException.class, e -> assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT))
+                .hasMessageContaining("frames-0.pcapng is missing");
+        assertThat(open.readFrames(1)).isEmpty();
     }
 
     @Test

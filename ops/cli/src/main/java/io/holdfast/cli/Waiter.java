@@ -185,6 +185,10 @@ public final class Waiter {
         return switch (state) {
             case "started" -> d.hasNonNull("host") ? null : phase + " ...";
             case "done" -> phase + host + " done";
+            case "waiting" ->
+                phase + host + " waits, tried again at " + d.path("again").asText() + ": "
+                        + d.path("why").path("code").asText() + ": "
+                        + d.path("why").path("message").asText();
             default -> {
                 boolean steps = STEPS.contains(phase);
                 long left = d.path("secondsLeft").asLong();

@@ -6,6 +6,7 @@ import com.sun.net.httpserver.HttpServer;
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.EventType;
 import io.holdfast.schemas.event.Heartbeat;
 import io.holdfast.schemas.event.Maintenance;
 import io.holdfast.schemas.event.OperationKind;
@@ -15,6 +16,7 @@ import io.holdfast.schemas.spec.NetworkSpec;
 import io.holdfast.schemas.spec.SpecReader;
 import io.holdfast.schemas.view.CheckpointView;
 import io.holdfast.schemas.view.ErrorView;
+import io.holdfast.schemas.view.EventLine;
 import io.holdfast.schemas.view.HostView;
 import io.holdfast.schemas.view.InstanceView;
 import io.holdfast.schemas.view.OperationView;
@@ -113,6 +115,33 @@ class MainTest {
                 List.of(),
                 Map.of("prepare", 12L),
                 null);
+    }
+
+    @Test
+    void hostThatWaitsForTheBucketIsToldWithTheTimeAndTheReason() {
+        // Given
+        var waiting = new PublicEvent.Progressed(
+                OPERATION,
+                OperationKind.checkpoint,
+                "net",
+                "archive",
+                "h1",
+                "waiting",
+                null,
+                null,
+                null,
+                null,
+                Instant.parse("2026-01-01T00:00:05Z"),
+                new PublicEvent.HostFailure("h1", ErrorCode.REPOSITORY_FULL, "no room", "make some"));
+        // When
+        var line = Waiter.describe(new EventLine(
+                EventType.OPERATION_PROGRESSED.typeName(),
+                "id",
+                Instant.EPOCH,
+                OPERATION,
+                Api.json().valueToTree(waiting)));
+        // Then
+        assertThat(line).contains("archive on h1 waits, tried again at 2026-01-01T00:00:05Z: REPOSITORY_FULL: no room");
     }
 
     @Test

@@ -216,6 +216,36 @@ class FailuresIT extends E2e {
 
     @Test
     @Order(8)
+    void bucketThatIsGoneForLongerThanItsServicesTryDelaysTheCheckpointOnly() {
+        // Given
+        stack().kill("s3");
+        String operation = events().publish(new Request.Checkpoint(NET, null), requestId());
+        // When the services have given it up
+        Await.until("why it waits is told", LONG, () -> waiting(operation).stream()
+                .anyMatch(p -> p.phase().equals("archive") && p.why().code() == ErrorCode.REPOSITORY_UNAVAILABLE));
+        runsOn();
+        assertThat(events().of(operation)).noneMatch(Events::isEnd);
+        stack().start("s3");
+        PublicEvent end = events().awaitEnd(operation, LONG);
+        // Then
+        assertThat(end).isInstanceOf(PublicEvent.CheckpointCompleted.class);
+        assertThat(ended(new Request.Verify(checkpointOf(operation), 100)))
+                .isInstanceOfSatisfying(
+                        PublicEvent.VerifyCompleted.class,
+                        v -> assertThat(v.result().sound()).isTrue());
+        runsOn();
+    }
+
+    private static List<PublicEvent.Progressed> waiting(String operation) {
+        return events().of(operation).stream()
+                .filter(PublicEvent.Progressed.class::isInstance)
+                .map(PublicEvent.Progressed.class::cast)
+                .filter(p -> p.state().equals("waiting"))
+                .toList();
+    }
+
+    @Test
+    @Order(9)
     void destroyLeavesNothing() {
         destroy(NET);
         assertThat(api().instance(NET)).isEmpty();

@@ -33,11 +33,13 @@ public sealed interface PublicEvent {
      *
      * @param phase phase of the operation
      * @param host the host that reports, or null
-     * @param state started, progressing or done
+     * @param state started, progressing, waiting or done
      * @param done bytes or steps done, or null
      * @param total bytes or steps in all, or null
      * @param perSecond bytes or steps a second over the last seconds, or null
      * @param secondsLeft seconds until all is done at that rate, or null
+     * @param again of a host that waits: when it tries again; else null
+     * @param why of a host that waits: what failed; else null
      */
     record Progressed(
             String operation,
@@ -49,7 +51,9 @@ public sealed interface PublicEvent {
             Long done,
             Long total,
             Long perSecond,
-            Long secondsLeft)
+            Long secondsLeft,
+            Instant again,
+            HostFailure why)
             implements PublicEvent {}
 
     /** A network was deployed. */

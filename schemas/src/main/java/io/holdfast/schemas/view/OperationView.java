@@ -19,7 +19,7 @@ import java.util.Map;
  * @param endedAt null while running
  * @param code why it failed, or null
  * @param problems why it was rejected; else empty
- * @param hosts what each host had to say of a failure; else empty
+ * @param hosts what each host had to say of a failure, or why it is asked again while the operation runs; else empty
  * @param phases phases that are over, with their milliseconds
  * @param completed data of the completed event, or null
  */

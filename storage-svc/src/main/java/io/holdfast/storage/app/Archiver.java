@@ -26,6 +26,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.util.ArrayList;
@@ -59,7 +60,8 @@ import org.jboss.logging.Logger;
  * manifests. If one has vanished between, by whatever hand, the images are read again and what it held is uploaded.
  *
  * <p>Each uploaded pack's table is noted in {@code STATE/uploads/<checkpoint>/}, so that a repeat after a crash or a
- * failure uploads none of them again. One archive at a time.
+ * failure uploads none of them again. The next archive, of whatever checkpoint, takes such notes over: it counts on those
+ * packs and brings them into an index, so that none is uploaded again or forgotten. One archive at a time.
  */
 public final class Archiver {
     private static final Logger LOG = Logger.getLogger(Archiver.class);
@@ -179,7 +181,8 @@ public final class Archiver {
      * Archives the images of some VMs of a checkpoint.
      *
      * <p>Prerequisites: the images are complete and nobody changes them. On success: packs, index and VM manifests are in
-     * the bucket. On failure: no manifest is there; packs that were uploaded are used by a repeat.
+     * the bucket. On failure: no manifest is there; packs that were uploaded are used by a repeat, and by the next archive of
+     * this service.
      */
     public Result archive(String checkpoint, List<String> vms, Progress progress)
             throws StorageException, InterruptedException {
@@ -460,8 +463,35 @@ public final class Archiver {
                             (System.nanoTime() - start) / 1_000_000));
         }
 
-        /** Packs that an earlier try uploaded and that no index names yet. */
+        /** Notes of other archives, which have ended without their end: they become this one's. */
+        private void adopt() throws IOException {
+            List<Path> others;
+            try (var dir = Files.list(notes.getParent())) {
+                others = dir.filter(p -> !p.equals(notes) && Files.isDirectory(p, LinkOption.NOFOLLOW_LINKS))
+                        .sorted()
+                        .toList();
+            }
+            for (Path other : others) {
+                int count = 0;
+                try (var dir = Files.list(other)) {
+                    for (Path p : dir.toList()) {
+                        Files.move(p, notes.resolve(p.getFileName()), StandardCopyOption.REPLACE_EXISTING);
+                        count++;
+                    }
+                }
+                Folders.delete(other);
+                LOG.infof("event=notes-adopted checkpoint=%s of=%s packs=%d", checkpoint, other.getFileName(), count);
+            }
+        }
+
+        /** Packs that earlier tries uploaded and that no index names yet. */
         private void resume() throws StorageException {
+            try {
+                adopt();
+            } catch (IOException e) {
+                throw Indexes.io("moving notes to", notes, e);
+            }
+            int found = 0;
             try (var dir = Files.list(notes)) {
                 for (Path p : dir.sorted().toList()) {
                     Table t;
@@ -478,9 +508,10 @@ public final class Archiver {
                     }
                     OptionalLong size = store.size(keys.pack(t.id()));
                     if (lease.hasPack(t.id()) && size.isPresent() && size.getAsLong() == t.objectBytes()) {
+                        found++;
                         packs.put(t.id(), t);
-                        unindexed.addAndGet(t.entries().size());
                         t.entries().forEach(e -> taken.add(e.id()));
+                        publish(unindexed.addAndGet(t.entries().size()) >= INDEX_CHUNKS ? 1 : INDEX_PACKS);
                     } else {
                         Files.delete(p);
                     }
@@ -488,8 +519,8 @@ public final class Archiver {
             } catch (IOException e) {
                 throw Indexes.io("reading", notes, e);
             }
-            if (!packs.isEmpty()) {
-                LOG.infof("event=archive-resumed checkpoint=%s packs=%d", checkpoint, packs.size());
+            if (found > 0) {
+                LOG.infof("event=archive-resumed checkpoint=%s packs=%d", checkpoint, found);
             }
         }
 

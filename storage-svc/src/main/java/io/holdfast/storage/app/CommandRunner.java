@@ -6,6 +6,7 @@ import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -50,7 +51,49 @@ public final class CommandRunner implements AutoCloseable {
         void ensure() throws StorageException;
     }
 
+    /** A command that waits or is at work. Given up by an interrupt of its thread. */
+    private static final class Work {
+        final Command.ForStorage command;
+        // Guarded by this.
+        private Thread thread;
+        private String givenUp;
+
+        Work(Command.ForStorage command) {
+            this.command = command;
+        }
+
+        synchronized void giveUp(String why) {
+            if (givenUp == null) {
+                givenUp = why;
+                if (thread != null) {
+                    thread.interrupt();
+                }
+            }
+        }
+
+        /** Why it is given up, or null. */
+        synchronized String givenUp() {
+            return givenUp;
+        }
+
+        synchronized void begin() throws InterruptedException {
+            if (givenUp != null) {
+                throw new InterruptedException(givenUp);
+            }
+            thread = Thread.currentThread();
+        }
+
+        /** From here on nobody interrupts the thread for this command. */
+        synchronized void end() {
+            thread = null;
+            if (givenUp != null) {
+                boolean unused = Thread.interrupted();
+            }
+        }
+    }
+
     private final String host;
+    private final Path images;
     private final CommandJournal journal;
     private final Epochs epochs;
     private final Repository repository;
@@ -60,7 +103,7 @@ public final class CommandRunner implements AutoCloseable {
     private final ArchivedMarks marks;
     private final Ready ready;
     private final Reports reports;
-    private final Map<String, Boolean> running = new ConcurrentHashMap<>();
+    private final Map<String, Work> running = new ConcurrentHashMap<>();
     private final ExecutorService archives = single("archive");
     private final ExecutorService pulls = single("pull");
     private final ExecutorService commits = single("commit");
@@ -81,6 +124,7 @@ public final class CommandRunner implements AutoCloseable {
             Reports reports)
             throws IOException {
         this.host = settings.host();
+        this.images = settings.images();
         this.journal = journal;
         this.epochs = new Epochs(settings.state());
         this.repository = repository;
@@ -143,6 +187,32 @@ public final class CommandRunner implements AutoCloseable {
         }
     }
 
+    /**
+     * Takes a command for this host's agent. An abort ends a checkpoint's archive or commit that waits or is at work here, the
+     * destroy that undoes a restore ends its pull: they answer with ABORTED. Others: nothing.
+     */
+    public void accept(Command.ForAgent command) {
+        Command.Header h = command.header();
+        boolean ends =
+                switch (command) {
+                    case Command.Abort a -> true;
+                    case Command.Destroy d -> h != null && h.attempt() > 1; // the first may come before the pull
+                    default -> false;
+                };
+        if (!ends || h == null || !host.equals(h.host()) || h.operation() == null) {
+            return;
+        }
+        for (Work w : running.values()) {
+            Command.Header of = w.command.header();
+            if (!(w.command instanceof Command.ForRepository)
+                    && h.operation().equals(of.operation())
+                    && h.epoch() >= of.epoch()) {
+                LOG.infof("event=command-given-up id=%s by=%s", of.id(), h.id());
+                w.giveUp(h.phase() + " of operation " + h.operation());
+            }
+        }
+    }
+
     private void take(Command.ForStorage command, Command.Header h, String tooOld) throws IOException {
         boolean named = command instanceof Command.ForRepository ? h.instance() == null : Names.valid(h.instance());
         if (!named || h.operation() == null || h.phase() == null) {
@@ -184,7 +254,8 @@ public final class CommandRunner implements AutoCloseable {
     }
 
     private void begin(Command.ForStorage command) {
-        if (running.putIfAbsent(command.header().id(), true) == null) {
+        Work work = new Work(command);
+        if (running.putIfAbsent(command.header().id(), work) == null) {
             ExecutorService on =
                     switch (command) {
                         case Command.Archive a -> archives;
@@ -192,11 +263,12 @@ public final class CommandRunner implements AutoCloseable {
                         case Command.Commit c -> commits;
                         case Command.ForRepository r -> keeping;
                     };
-            on.execute(() -> run(command));
+            on.execute(() -> run(work));
         }
     }
 
-    private void run(Command.ForStorage command) {
+    private void run(Work work) {
+        Command.ForStorage command = work.command;
         Command.Header h = command.header();
         LOG.infof(
                 "event=command-begun id=%s instance=%s kind=%s",
@@ -206,12 +278,16 @@ public final class CommandRunner implements AutoCloseable {
         var ticks = ticker.scheduleAtFixedRate(() -> tell(h, progress, told), 1, 1, TimeUnit.SECONDS);
         Report end;
         try {
+            work.begin();
             ready.ensure();
             end = execute(command, progress);
         } catch (StorageException e) {
-            end = failed(h, e.code(), e.getMessage(), e.remedy());
+            end = work.givenUp() != null ? aborted(h, work) : failed(h, e.code(), e.getMessage(), e.remedy());
         } catch (InterruptedException e) {
-            return;
+            if (work.givenUp() == null) {
+                return;
+            }
+            end = aborted(h, work);
         } catch (IOException e) {
             end = failed(h, ErrorCode.IO_FAILED, e.toString(), "look at the host's disk");
         } catch (RuntimeException | Error e) {
@@ -219,6 +295,7 @@ public final class CommandRunner implements AutoCloseable {
             end = failed(h, ErrorCode.INTERNAL, e.toString(), "report this with the service's log");
         } finally {
             ticks.cancel(false);
+            work.end();
         }
         if (closed) {
             return; // the next start does it again
@@ -258,12 +335,17 @@ public final class CommandRunner implements AutoCloseable {
             }
             case Command.Pull p -> {
                 long start = System.nanoTime();
+                Claims.claim(images, p.checkpoint(), h.operation());
                 long bytes = puller.pull(p.checkpoint(), p.manifestKey(), p.vms(), progress);
                 yield new Report.Pulled(
                         Report.Header.of(h, "pull", "done"), bytes, (System.nanoTime() - start) / 1_000_000);
             }
             case Command.ForRepository r -> maintenance.execute(r, progress, reports::publish);
         };
+    }
+
+    private static Report aborted(Command.Header h, Work work) {
+        return failed(h, ErrorCode.ABORTED, "given up: " + work.givenUp(), "see why the operation failed");
     }
 
     private static Report failed(Command.Header h, ErrorCode code, String message, String remedy) {

@@ -27,6 +27,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** The repository on a real S3 server behind a proxy that does what networks and servers do at their worst. */
 class RobustnessIT extends ProxiedBucketTest {
+    private static final String NEXT = "cp-20260102t000000z-bbbbbb";
+
     @Override
     Duration silence() {
         return Duration.ofSeconds(2);
@@ -125,6 +127,35 @@ class RobustnessIT extends ProxiedBucketTest {
         TestHost two = host("h2");
         two.pull(CP, "a");
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void whatAFailedArchiveUploadedIsUsedByTheNextOneOfAnotherCheckpointAndLeavesNoNotes() throws Exception {
+        // Given
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 32 << 20, 1);
+        TestImage.write(one.image(NEXT, "a"), 32 << 20, 1);
+        AtomicInteger passed = new AtomicInteger();
+        proxy.inject(Fault.FULL, 0, s -> put("/packs/").test(s) && passed.incrementAndGet() > 3);
+        failure(() -> archive(one, CP, "a"));
+        long before = store.list(KEYS.packs()).size();
+        proxy.heal();
+        proxy.forget();
+
+        // When
+        Archiver.Result next = archive(one, NEXT, "a");
+        long uploaded = putsOfPacks();
+        commit(one, NEXT, next);
+
+        // Then
+        assertThat(before).isEqualTo(3);
+        assertThat(uploaded).isEqualTo(store.list(KEYS.packs()).size() - before);
+        try (var notes = Files.list(one.state().resolve("uploads"))) {
+            assertThat(notes).isEmpty();
+        }
+        TestHost two = host("h2");
+        two.pull(NEXT, "a");
+        TestImage.assertSame(one.image(NEXT, "a"), two.image(NEXT, "a"));
     }
 
     @Test

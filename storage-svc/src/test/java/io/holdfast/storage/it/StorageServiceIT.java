@@ -5,6 +5,7 @@ import static org.awaitility.Awaitility.await;
 
 import io.cloudevents.CloudEvent;
 import io.holdfast.devstack.FaultProxy;
+import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.KafkaBroker;
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.devstack.RepoRoot;
@@ -31,6 +32,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Predicate;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -330,6 +332,130 @@ class StorageServiceIT {
         assertThat(report.figures().newBytes())
                 .as("plain bytes of the second try")
                 .isLessThan(report.figures().dataBytes());
+    }
+
+    @Test
+    void serverKilledMidUploadForLongerThanItIsTried_theNextAttemptUploadsNothingAgain() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given
+            service(
+                    "h7",
+                    Map.of(
+                            "holdfast.storage.endpoint", proxy.endpoint(),
+                            "holdfast.storage.retry-time", "PT2S",
+                            "holdfast.storage.pack-bytes", "1048576"));
+            awaitAlive("h7");
+            Path image = images("h7").resolve(checkpoint).resolve("a");
+            TestImage.write(image, 256 << 20, 8);
+            Path notes = base.resolve("h7/state/uploads").resolve(checkpoint);
+            send(new Command.Archive(header("h7", "archive", 1), checkpoint, List.of("a")));
+            await("some packs").atMost(LIMIT).pollInterval(Duration.ofMillis(5)).until(() -> count(notes) > 3);
+            s3.kill();
+            var failed = (Report.Failed) end(operation + "/h7/archive/1");
+            List<String> there;
+            try (var list = Files.list(notes)) {
+                there = list.map(p -> p.getFileName().toString()).toList();
+            }
+            s3.resume();
+            proxy.forget();
+
+            // When
+            send(new Command.Archive(header("h7", "archive", 2), checkpoint, List.of("a")));
+            var archived = (Report.Archived) end(operation + "/h7/archive/2");
+
+            // Then
+            assertThat(failed.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+            assertThat(there).hasSizeGreaterThan(3);
+            assertThat(proxy.seen())
+                    .filteredOn(r -> r.method().equals("PUT"))
+                    .isNotEmpty()
+                    .noneMatch(r -> there.stream().anyMatch(r.path()::contains));
+            assertThat(archived.figures().newBytes())
+                    .isLessThan(archived.figures().dataBytes() - (there.size() - 1L) * (1 << 20) / 2);
+            assertThat(notes).doesNotExist();
+            send(new Command.Commit(header("h7", "commit", 1), manifest(archived.vms())));
+            end(operation + "/h7/commit/1");
+            send(new Command.Pull(header("h1", "pull", 1), checkpoint, null, List.of("a")));
+            assertThat(end(operation + "/h1/pull/1")).isInstanceOf(Report.Pulled.class);
+            TestImage.assertSame(image, images("h1").resolve(checkpoint).resolve("a"));
+        }
+    }
+
+    private Report.Failed aborted(String id) {
+        long start = System.nanoTime();
+        var failed = (Report.Failed) end(id);
+        assertThat(failed.code()).isEqualTo(ErrorCode.ABORTED);
+        assertThat(Duration.ofNanos(System.nanoTime() - start))
+                .as("long before the server is given up")
+                .isLessThan(Duration.ofSeconds(40));
+        return failed;
+    }
+
+    @Test
+    void abortOfACheckpointEndsItsArchiveAtWorkAndOneThatWaits_andTheNextOneIsDone() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given
+            service(
+                    "h5",
+                    Map.of("holdfast.storage.endpoint", proxy.endpoint(), "holdfast.storage.retry-time", "PT300S"));
+            awaitAlive("h5");
+            TestImage.write(images("h5").resolve(checkpoint).resolve("a"), 8 << 20, 5);
+            AtomicInteger puts = proxy.inject(
+                    Fault.SLOW_DOWN,
+                    0,
+                    r -> r.method().equals("PUT") && r.path().contains("/packs/"));
+            send(new Command.Archive(header("h5", "archive", 1), checkpoint, List.of("a")));
+            send(new Command.Archive(header("h5", "archive", 2), checkpoint, List.of("a")));
+            await("an upload").atMost(LIMIT).until(() -> puts.get() > 0);
+
+            // When
+            send(new Command.Abort(
+                    new Command.Header("op-of-another", "net-a", "h5", "abort", 1, 1), checkpoint, "not this one"));
+            send(new Command.Abort(header("h5", "abort", 1), checkpoint, "the test says so"));
+
+            // Then
+            aborted(operation + "/h5/archive/1");
+            aborted(operation + "/h5/archive/2");
+            proxy.heal();
+            send(new Command.Archive(header("h5", "archive", 3), checkpoint, List.of("a")));
+            assertThat(end(operation + "/h5/archive/3")).isInstanceOf(Report.Archived.class);
+        }
+    }
+
+    @Test
+    void destroyThatUndoesARestoreEndsItsPull_oneBeforeThePullDoesNot() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given
+            TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 8 << 20, 6);
+            send(new Command.Archive(header("h1", "archive", 1), checkpoint, List.of("a")));
+            var archived = (Report.Archived) end(operation + "/h1/archive/1");
+            send(new Command.Commit(header("h1", "commit", 1), manifest(archived.vms())));
+            end(operation + "/h1/commit/1");
+            service(
+                    "h8",
+                    Map.of("holdfast.storage.endpoint", proxy.endpoint(), "holdfast.storage.retry-time", "PT300S"));
+            awaitAlive("h8");
+            AtomicInteger gets = proxy.inject(
+                    Fault.SLOW_DOWN,
+                    0,
+                    r -> r.method().equals("GET") && r.path().contains("/packs/"));
+            send(new Command.Pull(header("h8", "pull", 1), checkpoint, null, List.of("a")));
+            send(new Command.Destroy(header("h8", "destroy", 1)));
+            await("a read").atMost(LIMIT).until(() -> gets.get() > 0);
+
+            // When
+            send(new Command.Destroy(header("h8", "destroy", 2)));
+
+            // Then
+            aborted(operation + "/h8/pull/1");
+            assertThat(images("h8").resolve(checkpoint).resolve("a")).doesNotExist();
+            proxy.heal();
+            send(new Command.Pull(header("h8", "pull", 2), checkpoint, null, List.of("a")));
+            assertThat(end(operation + "/h8/pull/2")).isInstanceOf(Report.Pulled.class);
+            assertThat(images("h8").resolve(checkpoint).resolve("claim-" + operation))
+                    .as("what keeps the agent from removing the images")
+                    .exists();
+        }
     }
 
     private static long count(Path folder) throws Exception {

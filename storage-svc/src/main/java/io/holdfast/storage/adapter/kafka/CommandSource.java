@@ -33,7 +33,11 @@ public class CommandSource {
     public void record(ConsumerRecord<String, byte[]> record) {
         try {
             CloudEvent event = EventCodec.read(record.headers(), record.value());
-            if (EventCodec.decode(event) instanceof Command.ForStorage command) {
+            Object data = EventCodec.decode(event);
+            if (data instanceof Command.ForAgent command) {
+                service.runner().accept(command); // it may end what is at work here
+            }
+            if (data instanceof Command.ForStorage command) {
                 service.runner().accept(command, Instant.ofEpochMilli(record.timestamp()), config.commandMaxAge());
             }
         } catch (InvalidEventException | RuntimeException e) {
