@@ -328,7 +328,7 @@ class HostAgentTest {
         assertThat(written.images()).extracting(i -> i.vm()).containsExactly("a", "b");
         assertThat(written.header().id()).isEqualTo("op-2/h1/write/1/done");
         assertThat(await1(Report.CutDone.class).header().id()).isEqualTo("op-2/h1/cut/1/done");
-        assertThat(host.log).containsSubsequence("cut", "complete a", "frames a lan", "figures", "seal a");
+        assertThat(host.log).containsSubsequence("cut", "frames a lan", "figures", "complete a", "seal a");
         assertThat(host.sealed).containsExactly(CP + "/a", CP + "/b");
         // and a repeat gives both reports again
         await().until(() -> host.log.contains("engine-close"));
