@@ -58,11 +58,11 @@ import java.util.concurrent.atomic.AtomicInteger;
 /**
  * {@code repository}: the repository's own code against a real S3 server, without broker and VMs: archive and restore of
  * incompressible data beside raw puts and gets of the same client in the same run, by turns; the pipeline of one core beside
- * memcpy; a restore with 100 ms more latency; a prune that rewrites packs; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
+ * memcpy; archive and restore with 100 ms more latency, also with packs of other sizes; a prune that rewrites packs; and, of real guests' memory, how much a second checkpoint, twelve guests of one OS
  * and different chunk sizes store. On request ({@code database}) the same of memory and disk of a Debian guest whose PostgreSQL works.
  *
  * <p>Options: {@code --size MIB --runs N --transfers N --workers N --guests N --idle SECONDS --json FILE}, {@code --parts
- * pipeline,speed,latency,repack,guests,chunks,database}; of the database {@code --scale N} (15 MiB each) and {@code --rate N} (transactions a second).
+ * pipeline,speed,latency,packs,repack,guests,chunks,database}; of the database {@code --scale N} (15 MiB each) and {@code --rate N} (transactions a second).
  */
 final class RepositoryBench {
     private static final int MIB = 1 << 20;
@@ -81,7 +81,7 @@ final class RepositoryBench {
         this.out = out;
         this.options = options;
         this.base = base;
-        this.transfers = options.number("--transfers", 8);
+        this.transfers = options.number("--transfers", 4);
         this.workers = options.number("--workers", 2);
     }
 
@@ -99,7 +99,7 @@ final class RepositoryBench {
     }
 
     private void all() throws IOException, StorageException, InterruptedException, ExecutionException {
-        List<String> parts = List.of(options.text("--parts", "pipeline,speed,latency,repack,guests,chunks")
+        List<String> parts = List.of(options.text("--parts", "pipeline,speed,latency,packs,repack,guests,chunks")
                 .split(",", -1));
         if (parts.contains("pipeline")) {
             pipeline();
@@ -110,6 +110,9 @@ final class RepositoryBench {
             }
             if (parts.contains("latency")) {
                 latency(s3);
+            }
+            if (parts.contains("packs")) {
+                packs(s3);
             }
             if (parts.contains("repack")) {
                 repack(s3);
@@ -229,10 +232,14 @@ final class RepositoryBench {
             Archiver archiver, Puller puller, Repository repository, Path images, S3ObjectStore store, Keys keys) {}
 
     private Host host(S3ObjectStore store, String prefix, int chunk, WrapKey key) throws IOException {
+        return host(store, prefix, chunk, PACK, key);
+    }
+
+    private Host host(S3ObjectStore store, String prefix, int chunk, int pack, WrapKey key) throws IOException {
         Path folder = base.resolve("host" + ++names);
         Path images = Files.createDirectories(folder.resolve("images"));
         Path state = Files.createDirectories(folder.resolve("state"));
-        Settings settings = new Settings("h", images, state, chunk, PACK, workers, transfers);
+        Settings settings = new Settings("h", images, state, chunk, pack, workers, transfers);
         Keys keys = new Keys(prefix);
         Repository repository = new Repository(store, keys, chunk, key);
         Indexes indexes = new Indexes(store, keys, repository, state);
@@ -567,6 +574,51 @@ final class RepositoryBench {
         }
         Damage.deleteTree(base.resolve("s3/data/latency"));
         results.put("latencyMiBs", json);
+    }
+
+    /** Archive and restore with packs of several sizes, near and far. */
+    private void packs(S3Server s3) throws IOException, StorageException, InterruptedException {
+        int mib = options.number("--size", 512);
+        int runs = options.number("--runs", 3);
+        out.printf(
+                "%nPACKS of several sizes, %d MiB of incompressible data, %d at a time; MiB/s, medians of %d runs by turns%n",
+                mib, transfers, runs);
+        int[] sizes = {4 * MIB, PACK, 64 * MIB};
+        Map<String, List<Double>> rates = new LinkedHashMap<>();
+        for (int run = 0; run <= runs; run++) {
+            for (int pack : sizes) {
+                for (int millis : new int[] {0, 100}) {
+                    String bucket = "packs-" + pack / MIB + "-" + millis + "-" + run;
+                    try (FaultProxy proxy = FaultProxy.before(s3.endpoint());
+                            S3ObjectStore store = store(proxy.endpoint(), s3, bucket)) {
+                        Host h = host(store, "r", CHUNK, pack, null);
+                        randomImage(h.images().resolve("cp-1").resolve("a"), mib);
+                        proxy.forgetful();
+                        proxy.latency(Duration.ofMillis(millis));
+                        long start = System.nanoTime();
+                        Archiver.Result r = h.archiver().archive("cp-1", List.of("a"), new Progress());
+                        double archive = mib / ((System.nanoTime() - start) / 1e9);
+                        commit(h, "cp-1", r);
+                        Damage.deleteTree(h.images());
+                        Host reader = host(store, "r", CHUNK, pack, null);
+                        start = System.nanoTime();
+                        reader.puller().pull("cp-1", null, List.of("a"), new Progress());
+                        double restore = mib / ((System.nanoTime() - start) / 1e9);
+                        Damage.deleteTree(reader.images());
+                        if (run > 0) { // the first one warms up
+                            String of = pack / MIB + " MiB, " + millis + " ms more: ";
+                            rates.computeIfAbsent(of + "archive", x -> new ArrayList<>())
+                                    .add(archive);
+                            rates.computeIfAbsent(of + "restore", x -> new ArrayList<>())
+                                    .add(restore);
+                        }
+                    }
+                    Damage.deleteTree(base.resolve("s3/data").resolve(bucket));
+                }
+            }
+        }
+        rates.forEach((what, seen) -> out.printf(Locale.ROOT, "  %-36s %8.0f  %s%n", what, median(seen), round(seen)));
+        results.put("packsMiBs", rates);
     }
 
     // --- memory of real guests
