@@ -1306,7 +1306,11 @@ public final class Decider {
             int attempt = s.attempt(failure.host());
             Instant at = now.plus(settings.retryAfter(attempt));
             Instant until = s.span().startedAt().plus(settings.limit(Phases.ARCHIVE));
-            if (!RETRIED.contains(failure.code()) || !at.isBefore(until)) {
+            if (!RETRIED.contains(failure.code())) {
+                fail(op, failure);
+                return;
+            }
+            if (!at.isBefore(until)) {
                 fail(op, tried(s, failure));
                 return;
             }

@@ -341,6 +341,22 @@ class DeciderTest {
     }
 
     @Test
+    void givenAnArchiveThatIsTriedAgain_whenItFailsForAnotherReason_theRemedyDoesNotSpeakOfTime() {
+        var archive = archiving();
+        answer(archive.get(1));
+        report(Fixture.failed(archive.get(0), ErrorCode.REPOSITORY_UNAVAILABLE));
+        Command again = sentTo("h1", Duration.ofSeconds(5)).getFirst();
+
+        report(Fixture.failed(again, ErrorCode.REPOSITORY_CORRUPT));
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.REPOSITORY_CORRUPT);
+            assertThat(f.remedy()).doesNotContain("limits.archive");
+        });
+    }
+
+    @Test
     void givenAnArchive_whenItFailsForAnotherReason_itIsNotTriedAgain() {
         Command archive = archiving().get(0);
 

@@ -150,7 +150,20 @@ public final class FolderImageStore implements ImageStore {
         }
     }
 
+    /** What an agent that died was removing. */
+    private void removeLeft() {
+        try (var list = Files.list(folder)) {
+            for (Path p : list.filter(f -> f.getFileName().toString().startsWith(GONE))
+                    .toList()) {
+                FileIo.deleteTree(p);
+            }
+        } catch (IOException e) {
+            LOG.warnf(e, "event=removed-images-left folder=%s", folder);
+        }
+    }
+
     private List<String> prune0(Keep keep, Set<String> here, Set<String> inUse, Instant now) {
+        removeLeft();
         Map<String, List<Archived>> byInstance = new HashMap<>();
         for (String checkpoint : present()) {
             Archived a = archived(checkpoint);
@@ -180,13 +193,12 @@ public final class FolderImageStore implements ImageStore {
         Path of = folder.resolve(checkpoint);
         Path gone = folder.resolve(GONE + checkpoint);
         try {
-            FileIo.deleteTree(gone);
             // Who claims does so before this, and is seen, or after it, and finds nothing.
             try (FileChannel lock = FileChannel.open(
                             folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-                    FileLock held = lock.lock()) {
-                if (claimed(of, claimedSince)) {
-                    return;
+                    FileLock held = lock.tryLock()) { // never waits for a storage service that stands
+                if (held == null || claimed(of, claimedSince)) {
+                    return; // the next prune looks again
                 }
                 Files.move(of, gone, StandardCopyOption.ATOMIC_MOVE);
             }

@@ -307,6 +307,18 @@ class ImageFormatsTest {
     }
 
     @Test
+    void givenAnAgentThatDiedWhileItRemovedAnImageWhenPrunedThenTheRestGoes() throws Exception {
+        archivedImages(2, NOW);
+        Path rest = Files.createDirectories(base.resolve("images/.gone-cp-0/web"));
+        Files.write(rest.resolve("ram.img"), new byte[4096]);
+
+        assertThat(store.prune(KEEP, Set.of("inst"), Set.of(), NOW)).isEmpty();
+
+        assertThat(base.resolve("images/.gone-cp-0")).doesNotExist();
+        assertThat(store.present()).containsExactly("cp-1", "cp-2");
+    }
+
+    @Test
     void givenManyWhoPruneAtOnceWhenTheyDoThenEachImageIsRemovedOnceAndNobodyFails() throws Exception {
         archivedImages(12, NOW);
         List<String> removed = new CopyOnWriteArrayList<>();

@@ -289,10 +289,17 @@ public final class CommandRunner implements AutoCloseable {
             }
             end = aborted(h, work);
         } catch (IOException e) {
-            end = failed(h, ErrorCode.IO_FAILED, e.toString(), "look at the host's disk");
+            end = work.givenUp() != null
+                    ? aborted(h, work) // a channel that was interrupted
+                    : failed(h, ErrorCode.IO_FAILED, e.toString(), "look at the host's disk");
         } catch (RuntimeException | Error e) {
-            LOG.errorf(e, "event=command-broke id=%s", h.id());
-            end = failed(h, ErrorCode.INTERNAL, e.toString(), "report this with the service's log");
+            if (work.givenUp() != null && e instanceof RuntimeException) {
+                LOG.infof("event=command-interrupted id=%s reason=\"%s\"", h.id(), e);
+                end = aborted(h, work); // minio-java's way to tell of an interrupt
+            } else {
+                LOG.errorf(e, "event=command-broke id=%s", h.id());
+                end = failed(h, ErrorCode.INTERNAL, e.toString(), "report this with the service's log");
+            }
         } finally {
             ticks.cancel(false);
             work.end();

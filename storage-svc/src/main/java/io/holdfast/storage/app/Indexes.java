@@ -52,6 +52,8 @@ public final class Indexes {
     private final Path state;
     /** Replaced as a whole. */
     private Known known;
+    /** Packs are gone, and the chunks of what is known were not all told again; guarded by this. */
+    private boolean untold;
 
     private Set<ChunkId> going = Set.of();
     /** Leases that are held. */
@@ -114,6 +116,7 @@ public final class Indexes {
             try {
                 Known before = known;
                 known = next;
+                untold = false;
                 done = true;
                 before.room.close();
             } finally {
@@ -212,10 +215,9 @@ public final class Indexes {
             }
         }
         List<ChunkId> gone = new ArrayList<>();
-        boolean worse;
         lock.writeLock().lock();
         try {
-            worse = known.index.judge((pack, bytes) -> {
+            untold |= known.index.judge((pack, bytes) -> {
                 Stored s = there.get(pack);
                 if (s == null || s.bytes() != bytes) {
                     gone.add(pack);
@@ -226,7 +228,7 @@ public final class Indexes {
         } finally {
             lock.writeLock().unlock();
         }
-        if (worse) {
+        if (untold) {
             for (ChunkId id : List.copyOf(known.loaded)) {
                 try {
                     tables(id, known.index::again);
@@ -236,6 +238,7 @@ public final class Indexes {
                     }
                 }
             }
+            untold = false;
         }
         if (!gone.isEmpty()) {
             LOG.warnf("event=packs-gone count=%d first=%s", gone.size(), keys.pack(gone.get(0)));
