@@ -2,11 +2,17 @@ package io.holdfast.storage.it;
 
 import io.holdfast.devstack.S3Server;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
+import io.holdfast.storage.adapter.zstd.ZstdCodec;
+import io.holdfast.storage.app.Leases;
+import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.Keys;
+import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.WrapKey;
+import io.holdfast.storage.maintenance.Keeper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -129,5 +135,19 @@ abstract class BucketTest {
     /** Every object of the bucket whose key begins so. */
     final List<String> keys(String prefix) throws Exception {
         return store.list(prefix).stream().map(o -> o.key()).sorted().toList();
+    }
+
+    /** Maintenance that rewrites packs of which little is needed, and joins none. */
+    static Keeper keeper(ObjectStore its, Repository repository, Path state) {
+        return new Keeper(
+                its,
+                KEYS,
+                repository,
+                new Leases(its, KEYS, repository),
+                new ZstdCodec(1),
+                2,
+                new Keeper.Repack(1 << 20, 5, 0, 1 << 30),
+                state,
+                Clock.systemUTC());
     }
 }

@@ -9,15 +9,12 @@ import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.Maintenance.VerifyResult;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.adapter.s3.S3ObjectStore;
-import io.holdfast.storage.adapter.zstd.ZstdCodec;
-import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.maintenance.Keeper;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
-import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -45,16 +42,7 @@ class KeeperFaultsIT extends ProxiedBucketTest {
 
     private Keeper keeper(S3ObjectStore its) throws Exception {
         TestHost h = host("keeper-" + its.hashCode(), its, null);
-        return new Keeper(
-                its,
-                KEYS,
-                h.repository(),
-                new Leases(its, KEYS, h.repository()),
-                new ZstdCodec(1),
-                2,
-                new Keeper.Repack(1 << 20, 5, 0, 1 << 30),
-                h.state(),
-                Clock.systemUTC());
+        return keeper(its, h.repository(), h.state());
     }
 
     private static Command.Header header(String phase) {

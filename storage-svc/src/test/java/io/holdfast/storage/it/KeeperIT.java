@@ -16,9 +16,7 @@ import io.holdfast.schemas.event.Maintenance.RebuildResult;
 import io.holdfast.schemas.event.Maintenance.StatsResult;
 import io.holdfast.schemas.event.Maintenance.VerifyResult;
 import io.holdfast.schemas.event.Report;
-import io.holdfast.storage.adapter.zstd.ZstdCodec;
 import io.holdfast.storage.app.Archiver;
-import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.app.Repository;
 import io.holdfast.storage.domain.ChunkId;
@@ -36,7 +34,6 @@ import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -72,16 +69,7 @@ class KeeperIT extends BucketTest {
 
     private Keeper keeper(ObjectStore its) {
         Repository repository = its == store ? host.repository() : new Repository(its, KEYS, 65536, null);
-        return new Keeper(
-                its,
-                KEYS,
-                repository,
-                new Leases(its, KEYS, repository),
-                new ZstdCodec(1),
-                2,
-                new Keeper.Repack(1 << 20, 5, 0, 1 << 30),
-                host.state(),
-                Clock.systemUTC());
+        return keeper(its, repository, host.state());
     }
 
     private static Command.Header header(String phase) {
