@@ -241,7 +241,8 @@ public final class PackFormat {
      *
      * @param stored array that holds the stored bytes from {@code from} on
      * @param scratch takes what is decrypted and not yet decompressed, at least {@code storedBytes} long
-     * @param plain takes the chunk's {@code plainBytes}
+     * @param plain takes the chunk's {@code plainBytes}; may be {@code stored} with a {@code from} of 0 where a chunk is stored as it is, which then is
+     *     checked in its place
      * @throws StorageException REPOSITORY_CORRUPT if anything is not as it must be
      */
     public static void unpack(
@@ -269,7 +270,7 @@ public final class PackFormat {
             }
             at = 0;
             length -= Vault.OVERHEAD;
-        } else if (!zstd) {
+        } else if (!zstd && plain != stored) {
             System.arraycopy(stored, from, plain, 0, length);
         }
         if (zstd && !codec.decompress(ByteBuffer.wrap(packed, at, length), plain, 0, e.plainBytes())) {
