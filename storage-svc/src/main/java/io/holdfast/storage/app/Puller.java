@@ -55,7 +55,7 @@ import org.jboss.logging.Logger;
  * <p>A pack is read, checked and written chunk by chunk while it comes, so that what is hashed is still in the processor's cache and
  * a read may be as long as a pack: few requests, which a slow way to the bucket does not make many waits.
  *
- * <p>Memory: three chunks per reader, what one write takes, and a plan for 32768 chunks. The VM's manifest is in a mapped file if it is large.
+ * <p>Memory: four chunks per reader, what one write takes, and a plan for 32768 chunks. The VM's manifest is in a mapped file if it is large.
  */
 public final class Puller {
     private static final Logger LOG = Logger.getLogger(Puller.class);
@@ -411,32 +411,66 @@ public final class Puller {
 
             @Override
             public void take(InputStream in) throws IOException, StorageException {
-                long at = from();
-                ChunkId have = null;
                 while (done < fetch.targets().size()) {
-                    Target t = fetch.targets().get(done);
-                    Place p = t.place();
-                    if (!t.id().equals(have)) {
-                        if (p.plainBytes() != t.length() || p.storedBytes() > b.stored.length) {
-                            throw StorageException.corrupt(
-                                    key, "chunk " + t.id() + " has not the length that it must have");
-                        }
-                        in.skipNBytes(p.offset() - at);
-                        // one that is stored as it is comes to where it is needed
-                        byte[] into = p.encoding() == 0 && p.storedBytes() == t.length() ? b.plain : b.stored;
-                        if (in.readNBytes(into, 0, p.storedBytes()) < p.storedBytes()) {
-                            throw new EOFException("the connection ended early");
-                        }
-                        at = (long) p.offset() + p.storedBytes();
-                        Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
-                        PackFormat.unpack(key, vault, codec, e, into, 0, b.scratch, b.plain);
-                        have = t.id();
+                    // two chunks at a time: their digests take little longer than one
+                    int second = after(done);
+                    int next = after(second);
+                    Entry a = open(in, from(), done, b.plain[0]);
+                    if (next == second) {
+                        PackFormat.check(key, vault, a, b.plain[0]);
+                    } else {
+                        Entry c = open(in, end(done), second, b.plain[1]);
+                        PackFormat.check(key, vault, a, b.plain[0], c, b.plain[1]);
                     }
+                    add(second, b.plain[0]);
+                    add(next, b.plain[1]);
+                }
+            }
+
+            /** The first target that has another chunk than that one: the same may go to several places. */
+            private int after(int target) {
+                List<Target> targets = fetch.targets();
+                int next = target;
+                while (next < targets.size()
+                        && targets.get(next).id().equals(targets.get(target).id())) {
+                    next++;
+                }
+                return next;
+            }
+
+            private long end(int target) {
+                Place p = fetch.targets().get(target).place();
+                return (long) p.offset() + p.storedBytes();
+            }
+
+            /** Reads a target's chunk, not checked yet, from a stream that has come to that place of the pack. */
+            private Entry open(InputStream in, long at, int target, byte[] plain) throws IOException, StorageException {
+                Target t = fetch.targets().get(target);
+                Place p = t.place();
+                if (p.plainBytes() != t.length() || p.storedBytes() > b.stored.length) {
+                    throw StorageException.corrupt(key, "chunk " + t.id() + " has not the length that it must have");
+                }
+                in.skipNBytes(p.offset() - at);
+                Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
+                // one that is stored as it is comes at once to where it is needed
+                boolean asItIs = p.encoding() == PackFormat.RAW && !vault.sealed() && p.storedBytes() == t.length();
+                byte[] into = asItIs ? plain : b.stored;
+                if (in.readNBytes(into, 0, p.storedBytes()) < p.storedBytes()) {
+                    throw new EOFException("the connection ended early");
+                }
+                if (!asItIs) {
+                    PackFormat.open(key, vault, codec, e, into, 0, b.scratch, plain);
+                }
+                return e;
+            }
+
+            private void add(int upTo, byte[] plain) throws StorageException {
+                for (; done < upTo; done++) {
+                    Target t = fetch.targets().get(done);
                     if (!b.stretch.takes(t)) {
                         write(b.stretch);
                     }
-                    b.stretch.add(t, b.plain);
-                    done++;
+                    b.stretch.add(t, plain);
                 }
             }
         }
@@ -496,13 +530,13 @@ public final class Puller {
     private static final class Buffers {
         final byte[] stored;
         final byte[] scratch;
-        final byte[] plain;
+        final byte[][] plain;
         final Stretch stretch;
 
         Buffers(int chunkBytes, ByteBuffer direct) {
             stored = new byte[chunkBytes + Vault.OVERHEAD];
             scratch = new byte[chunkBytes + Vault.OVERHEAD];
-            plain = new byte[chunkBytes];
+            plain = new byte[2][chunkBytes];
             stretch = new Stretch(direct.clear());
         }
     }
