@@ -411,15 +411,18 @@ public final class Puller {
 
             @Override
             public void take(InputStream in) throws IOException, StorageException {
+                long at = from();
                 while (done < fetch.targets().size()) {
                     // two chunks at a time: their digests take little longer than one
                     int second = after(done);
                     int next = after(second);
-                    Entry a = open(in, from(), done, b.plain[0]);
+                    Entry a = open(in, at, done, b.plain[0]);
+                    at = end(done);
                     if (next == second) {
                         PackFormat.check(key, vault, a, b.plain[0]);
                     } else {
-                        Entry c = open(in, end(done), second, b.plain[1]);
+                        Entry c = open(in, at, second, b.plain[1]);
+                        at = end(second);
                         PackFormat.check(key, vault, a, b.plain[0], c, b.plain[1]);
                     }
                     add(second, b.plain[0]);

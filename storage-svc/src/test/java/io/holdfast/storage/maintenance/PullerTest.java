@@ -123,17 +123,20 @@ class PullerTest {
         }
     }
 
-    /** Some chunks that are random, that compress, that are zeros, that were there before; a last one that is not whole. */
-    private static byte[] content(long seed) {
+    /** Some chunks that are random, that compress, that are zeros, that were there before, also in an earlier file; a last one that is not whole. */
+    private static byte[] content(long seed, byte[] earlier) {
         Random random = new Random(seed);
         int chunks = 1 + random.nextInt(60);
         byte[] data = new byte[chunks * CHUNK - random.nextInt(CHUNK)];
         for (int at = 0; at < data.length; at += CHUNK) {
             int to = Math.min(data.length, at + CHUNK);
-            switch (random.nextInt(5)) {
+            int from = Math.min(earlier.length, random.nextInt(chunks) * CHUNK);
+            switch (random.nextInt(6)) {
                 case 0 -> {}
                 case 1 -> Arrays.fill(data, at, to, (byte) (1 + random.nextInt(100)));
                 case 2 -> System.arraycopy(data, random.nextInt(at / CHUNK + 1) * CHUNK, data, at, to - at);
+                case 3 ->
+                    System.arraycopy(earlier, from, data, at, Math.max(0, Math.min(to - at, earlier.length - from)));
                 default -> {
                     for (int i = at; i < to; i++) {
                         data[i] = (byte) random.nextInt();
@@ -150,11 +153,12 @@ class PullerTest {
         ObjectStore store = new Breaking(folder.resolve("bucket"), most);
         WrapKey key = encrypted ? WrapKey.parse(WrapKey.random(), "test") : null;
         Host from = new Host("h1", store, key);
+        byte[] ram = new byte[0];
         for (int i = 0; i < 8; i++) {
             // Given
             Path image = Files.createDirectories(from.images.resolve("cp-" + i).resolve("a"));
-            byte[] ram = content(i);
-            byte[] disk = content(i + 1000);
+            ram = content(i, ram);
+            byte[] disk = content(i + 1000, ram);
             Files.write(image.resolve("ram.img"), ram);
             Files.write(image.resolve("disk-a"), disk);
             from.archive("cp-" + i);
@@ -168,6 +172,34 @@ class PullerTest {
             assertThat(pulled.resolve("ram.img")).as("image %d", i).hasBinaryContent(ram);
             assertThat(pulled.resolve("disk-a")).as("image %d", i).hasBinaryContent(disk);
         }
+    }
+
+    @Test
+    void chunksThatAreNotWantedAreSkipped() throws Exception {
+        // Given an image with every third chunk of an earlier one, whose packs it shares
+        var store = new FolderStore(folder.resolve("bucket"));
+        Host from = new Host("h1", store, null);
+        byte[] earlier = new byte[90 * CHUNK];
+        new Random(1).nextBytes(earlier);
+        byte[] ram = new byte[30 * CHUNK];
+        for (int i = 0; i < 30; i++) {
+            System.arraycopy(earlier, i * 3 * CHUNK, ram, i * CHUNK, CHUNK);
+        }
+        for (var image : Map.of("cp-1", earlier, "cp-2", ram).entrySet().stream()
+                .sorted(Map.Entry.comparingByKey())
+                .toList()) {
+            Path vm =
+                    Files.createDirectories(from.images.resolve(image.getKey()).resolve("a"));
+            Files.write(vm.resolve("ram.img"), image.getValue());
+            from.archive(image.getKey());
+        }
+        Host to = new Host("to", store, null);
+
+        // When
+        to.puller.pull("cp-2", null, List.of("a"), new Progress());
+
+        // Then
+        assertThat(to.images.resolve("cp-2").resolve("a").resolve("ram.img")).hasBinaryContent(ram);
     }
 
     @Test
