@@ -163,6 +163,14 @@ HF_API int hf_punch(int fd, int64_t offset, int64_t len);
 HF_API int hf_fsync(int fd);
 HF_API int hf_ftruncate(int fd, int64_t size);
 
+/* -- SHA-256 ----------------------------------------------------------------------------------------------- */
+HF_API int hf_sha256_two_able(void); /* 1 where the processor can, else 0 */
+/*
+ * Goes on with two digests by so many blocks of 64 bytes of each one's message, in little more than the time of one. states: eight
+ * words of the first, then of the second, in the processor's order of bytes. Only where the processor can: elsewhere SIGILL or -ENOSYS.
+ */
+HF_API int hf_sha256_two(uint32_t *states, const uint8_t *a, long a_offset, const uint8_t *b, long b_offset, int blocks);
+
 /* -- faults, for tests ---------------------------------------------------------------------------------------- */
 enum { HF_KILL = 0, HF_FAIL = 1, HF_DELAY = 2 };
 /*

@@ -488,12 +488,43 @@ static void faults(void)
 	hf_close(p[1]);
 }
 
+/* What FIPS 180-4 begins a digest with, and the digests of its examples. */
+static void sha256(void)
+{
+	static const uint32_t begin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+	static const uint32_t abc[8] = {0xba7816bf, 0x8f01cfea, 0x414140de, 0x5dae2223, 0xb00361a3, 0x96177a9c, 0xb410ff61, 0xf20015ad};
+	static const uint32_t empty[8] = {0xe3b0c442, 0x98fc1c14, 0x9afbf4c8, 0x996fb924, 0x27ae41e4, 0x649b934c, 0xa495991b, 0x7852b855};
+	static const uint32_t million[8] = {0xcdc76e5c, 0x9914fb92, 0x81a1c7e2, 0x84d73e67, 0xf1809a48, 0xa497200e, 0x046d39cc, 0xc7112cd0};
+	static uint8_t a[1000000 + 64];
+	uint32_t states[16];
+	if (!hf_sha256_two_able()) {
+		fprintf(stderr, "NOT TESTED: two digests at once, this processor has no SHA extensions\n");
+		return;
+	}
+	uint8_t blocks[129] = "?abc\x80"; /* each at an odd address */
+	blocks[64] = 24;
+	blocks[65] = 0x80;
+	memcpy(states, begin, 32);
+	memcpy(states + 8, begin, 32);
+	EXPECT(hf_sha256_two(states, blocks, 1, blocks, 65, 1) == 0);
+	EXPECT(memcmp(states, abc, 32) == 0 && memcmp(states + 8, empty, 32) == 0);
+	memset(a, 'a', 1000000); /* a multiple of 64 */
+	uint8_t end[64] = {0x80};
+	end[61] = 0x7a, end[62] = 0x12, end[63] = 0; /* 8,000,000 bits */
+	memcpy(states, begin, 32);
+	memcpy(states + 8, begin, 32);
+	EXPECT(hf_sha256_two(states, a, 0, a, 64, 0) == 0 && memcmp(states, begin, 32) == 0);
+	EXPECT(hf_sha256_two(states, a, 0, a, 64, 15624) == 0);
+	EXPECT(hf_sha256_two(states, a, 0, a, 64, 1) == 0 && hf_sha256_two(states, end, 0, a, 0, 1) == 0);
+	EXPECT(memcmp(states, million, 32) == 0 && memcmp(states + 8, million, 32) != 0);
+}
+
 int main(void)
 {
 	struct {
 		const char *name;
 		void (*run)(void);
-	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}, {"write protection", write_protection}, {"faults", faults}};
+	} tests[] = {{"descriptors", descriptors}, {"files", files}, {"processes", processes}, {"gate", gate}, {"write protection", write_protection}, {"faults", faults}, {"sha256", sha256}};
 	alarm(120); /* a call that never returns fails the build */
 	if (!mkdtemp(folder))
 		return 2;

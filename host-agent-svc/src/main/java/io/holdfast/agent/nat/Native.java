@@ -1,15 +1,12 @@
 package io.holdfast.agent.nat;
 
+import io.holdfast.nat.NativeFiles;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
-import jnr.ffi.LibraryLoader;
 
 /**
  * libholdfast with exceptions instead of negative results. Thread-safe. Descriptors are plain ints and belong to whoever got them:
@@ -26,9 +23,6 @@ public final class Native {
     public static final int SIGTERM = 15;
     public static final int SIGKILL = 9;
 
-    private static final int ABI = 1;
-    private static final String RESOURCES = "/META-INF/native/linux-x86_64/";
-    private static final String LIBRARY = "libholdfast.so";
     private static final String CONSOLE = "hf-console";
     private static final int CONSOLE_FROM = 3;
     private static final int BUSY_ATTEMPTS = 50;
@@ -39,61 +33,12 @@ public final class Native {
     private Native() {}
 
     private static final class Loaded {
-        static final NativeLib LIB = load();
+        static final NativeLib LIB = NativeFiles.load(NativeLib.class, NativeLib::hf_abi);
     }
 
     /** The raw functions. The first call loads the library. */
     public static NativeLib lib() {
         return Loaded.LIB;
-    }
-
-    private static NativeLib load() {
-        var arch = System.getProperty("os.arch");
-        if (!"Linux".equals(System.getProperty("os.name")) || !("amd64".equals(arch) || "x86_64".equals(arch))) {
-            throw new UnsatisfiedLinkError("libholdfast is built for linux-x86_64 only, this is "
-                    + System.getProperty("os.name") + " " + arch);
-        }
-        try {
-            return unpacked(LIBRARY, "rwx------", file -> {
-                NativeLib lib =
-                        LibraryLoader.create(NativeLib.class).failImmediately().load(file.toString());
-                if (lib.hf_abi() != ABI) {
-                    throw new UnsatisfiedLinkError("libholdfast has ABI " + lib.hf_abi() + ", not " + ABI);
-                }
-                return lib;
-            });
-        } catch (IOException e) {
-            var x = new UnsatisfiedLinkError("cannot unpack " + LIBRARY + ": " + e.getMessage());
-            x.initCause(e);
-            throw x;
-        }
-    }
-
-    private interface Use<T> {
-        T of(Path file) throws IOException;
-    }
-
-    /**
-     * Lets something use a file of the native module, which is there only meanwhile, in a folder that only we can write to. Others may run
-     * it, if they may enter the folder, but not read it: so the kernel lets nobody trace the process (it is not dumpable).
-     */
-    private static <T> T unpacked(String name, String rights, Use<T> use) throws IOException {
-        try (InputStream in = Native.class.getResourceAsStream(RESOURCES + name)) {
-            if (in == null) {
-                throw new IOException(RESOURCES + name + " is not on the class path (artifact holdfast-native)");
-            }
-            Path folder = Files.createTempDirectory("holdfast-native");
-            Path file = folder.resolve(name);
-            try {
-                Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString(rights));
-                Files.copy(in, file);
-                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwx--x--x"));
-                return use.of(file);
-            } finally {
-                Files.deleteIfExists(file);
-                Files.deleteIfExists(folder);
-            }
-        }
     }
 
     /** Gives the result back, or throws what it says. */
@@ -313,7 +258,7 @@ public final class Native {
      * @param netns descriptor of its network namespace, or -1
      */
     public static Started spawnConsole(String name, int from, int to, int netns, int uid, int gid) throws IOException {
-        return unpacked(CONSOLE, "rwx--x--x", program -> {
+        return NativeFiles.unpacked(CONSOLE, "rwx--x--x", program -> {
             var spawn = new Spawn(
                     program,
                     List.of(CONSOLE, name),

@@ -547,59 +547,93 @@ public final class Archiver {
             }
         }
 
-        /** A worker: stretches until none is left. */
         private Void work() throws Exception {
-            byte[] buffer = new byte[Math.max(STRETCH, chunk)];
-            PackFormat.Builder pack = null;
             try {
-                for (int i = next.getAndIncrement(); i < stretches.size(); i = next.getAndIncrement()) {
-                    if (failure.get() != null) {
-                        return null;
-                    }
-                    Stretch s = stretches.get(i);
-                    MessageDigest whole = sources.get(s.source()).digested() ? ChunkId.sha256() : null;
-                    for (long from = s.from(); from < s.to(); from += buffer.length) {
-                        int length = (int) Math.min(buffer.length, s.to() - from);
-                        read(channels[s.source()], sources.get(s.source()).path(), from, buffer, length);
-                        if (whole != null) {
-                            whole.update(buffer, 0, length);
-                        }
-                        for (int at = 0; at < length; at += chunk) {
-                            int size = Math.min(chunk, length - at);
-                            if (Zeros.all(buffer, at, size)) {
-                                continue;
-                            }
-                            ChunkId id = vault.chunkId(buffer, at, size);
-                            ids.put(s.slot() + (from + at - s.from()) / chunk, id);
-                            dataBytes.addAndGet(size);
-                            if (!has(id)) {
-                                if (pack == null) {
-                                    pack = builder();
-                                }
-                                pack.add(id, buffer, at, size, codec);
-                                moved.fresh.addAndGet(size);
-                                if (pack.isFull()) {
-                                    PackFormat.Builder full = pack;
-                                    pack = null;
-                                    submit(full);
-                                }
-                            }
-                        }
-                        progress.add(length);
-                    }
-                    if (whole != null) {
-                        digests[s.source()] = ChunkId.read(whole.digest(), 0);
-                    }
-                }
-                if (pack != null) {
-                    PackFormat.Builder last = pack;
-                    pack = null;
-                    submit(last);
-                }
+                new Worker().work();
                 return null;
             } catch (Exception e) {
                 failure.compareAndSet(null, e);
                 throw e;
+            }
+        }
+
+        /** One thread's: takes stretches until none is left. */
+        private final class Worker {
+            private final byte[] buffer = new byte[Math.max(STRETCH, chunk)];
+            private final ChunkId[] two = new ChunkId[2];
+            private PackFormat.Builder pack;
+
+            void work() throws StorageException, InterruptedException {
+                for (int i = next.getAndIncrement(); i < stretches.size(); i = next.getAndIncrement()) {
+                    if (failure.get() != null) {
+                        return;
+                    }
+                    stretch(stretches.get(i));
+                }
+                if (pack != null) {
+                    submit(pack);
+                }
+            }
+
+            private void stretch(Stretch s) throws StorageException, InterruptedException {
+                Source source = sources.get(s.source());
+                MessageDigest whole = source.digested() ? ChunkId.sha256() : null;
+                for (long from = s.from(); from < s.to(); from += buffer.length) {
+                    int length = (int) Math.min(buffer.length, s.to() - from);
+                    read(channels[s.source()], source.path(), from, buffer, length);
+                    if (whole != null) {
+                        whole.update(buffer, 0, length);
+                    }
+                    chunks(s.slot() + (from - s.from()) / chunk, length);
+                    progress.add(length);
+                }
+                if (whole != null) {
+                    digests[s.source()] = ChunkId.read(whole.digest(), 0);
+                }
+            }
+
+            /** Two chunks at a time: their ids take little longer than one. */
+            private void chunks(long slot, int length) throws StorageException, InterruptedException {
+                for (int a = data(0, length); a < length; ) {
+                    int b = data(a + chunk, length);
+                    if (b + chunk <= length) {
+                        vault.chunkIds(buffer, a, buffer, b, chunk, two);
+                        one(two[0], slot, a, chunk);
+                        one(two[1], slot, b, chunk);
+                        a = data(b + chunk, length);
+                    } else {
+                        int size = Math.min(chunk, length - a);
+                        one(vault.chunkId(buffer, a, size), slot, a, size);
+                        a = b;
+                    }
+                }
+            }
+
+            /** Where the next chunk is that is not all zeros. */
+            private int data(int from, int length) {
+                int at = from;
+                while (at < length && Zeros.all(buffer, at, Math.min(chunk, length - at))) {
+                    at += chunk;
+                }
+                return at;
+            }
+
+            private void one(ChunkId id, long slot, int at, int size) throws StorageException, InterruptedException {
+                ids.put(slot + at / chunk, id);
+                dataBytes.addAndGet(size);
+                if (has(id)) {
+                    return;
+                }
+                if (pack == null) {
+                    pack = builder();
+                }
+                pack.add(id, buffer, at, size, codec);
+                moved.fresh.addAndGet(size);
+                if (pack.isFull()) {
+                    PackFormat.Builder full = pack;
+                    pack = null;
+                    submit(full);
+                }
             }
         }
 

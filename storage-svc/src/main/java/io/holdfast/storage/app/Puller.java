@@ -36,7 +36,9 @@ import java.util.Deque;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Queue;
 import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -53,13 +55,16 @@ import org.jboss.logging.Logger;
  * <p>A pack is read, checked and written chunk by chunk while it comes, so that what is hashed is still in the processor's cache and
  * a read may be as long as a pack: few requests, which a slow way to the bucket does not make many waits.
  *
- * <p>Memory: three chunks per reader, and a plan for 32768 chunks. The VM's manifest is in a mapped file if it is large.
+ * <p>Memory: four chunks per reader, what one write takes, and a plan for 32768 chunks. The VM's manifest is in a mapped file if it is large.
  */
 public final class Puller {
     private static final Logger LOG = Logger.getLogger(Puller.class);
     private static final int GAP = 128 * 1024;
     /** A whole pack, as a rule. */
     private static final int READ = 32 * 1024 * 1024;
+
+    /** What is written with one call at most, of chunks that are no larger. */
+    private static final int STRETCH = 256 * 1024;
 
     private static final long SYNC_EVERY = 64L * 1024 * 1024;
     /** Chunks that are planned at a time. */
@@ -71,6 +76,7 @@ public final class Puller {
     private final Indexes indexes;
     private final ChunkCodec codec;
     private final Settings settings;
+    private final Queue<ByteBuffer> spare = new ConcurrentLinkedQueue<>();
 
     public Puller(
             ObjectStore store, Keys keys, Repository repository, Indexes indexes, ChunkCodec codec, Settings settings) {
@@ -313,8 +319,9 @@ public final class Puller {
         }
 
         Void work() throws StorageException {
+            ByteBuffer direct = direct(chunkBytes);
             try {
-                Buffers b = new Buffers(chunkBytes);
+                Buffers b = new Buffers(chunkBytes, direct);
                 for (Fetch f = next(); f != null; f = next()) {
                     fetch(f, b, true);
                 }
@@ -322,6 +329,8 @@ public final class Puller {
             } catch (StorageException | RuntimeException e) {
                 stop = true;
                 throw e;
+            } finally {
+                spare.add(direct);
             }
         }
 
@@ -329,10 +338,12 @@ public final class Puller {
             Stream s = new Stream(f, b);
             try {
                 store.read(keys.pack(f.pack()), s);
+                write(b.stretch);
             } catch (StorageException e) {
                 if (!first || e.code() != ErrorCode.REPOSITORY_CORRUPT) {
                     throw e;
                 }
+                write(b.stretch);
                 // a pack that is gone may have been collected after its chunks were moved, and one that is not whole
                 // may
                 // not be the only one that has them; a broken answer may have been broken on its way
@@ -401,35 +412,81 @@ public final class Puller {
             @Override
             public void take(InputStream in) throws IOException, StorageException {
                 long at = from();
-                ChunkId have = null;
                 while (done < fetch.targets().size()) {
-                    Target t = fetch.targets().get(done);
-                    Place p = t.place();
-                    if (!t.id().equals(have)) {
-                        if (p.plainBytes() != t.length() || p.storedBytes() > b.stored.length) {
-                            throw StorageException.corrupt(
-                                    key, "chunk " + t.id() + " has not the length that it must have");
-                        }
-                        in.skipNBytes(p.offset() - at);
-                        if (in.readNBytes(b.stored, 0, p.storedBytes()) < p.storedBytes()) {
-                            throw new EOFException("the connection ended early");
-                        }
-                        at = (long) p.offset() + p.storedBytes();
-                        Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
-                        PackFormat.unpack(key, vault, codec, e, b.stored, 0, b.scratch, b.plain);
-                        have = t.id();
+                    // two chunks at a time: their digests take little longer than one
+                    int second = after(done);
+                    int next = after(second);
+                    Entry a = open(in, at, done, b.plain[0]);
+                    at = end(done);
+                    if (next == second) {
+                        PackFormat.check(key, vault, a, b.plain[0]);
+                    } else {
+                        Entry c = open(in, at, second, b.plain[1]);
+                        at = end(second);
+                        PackFormat.check(key, vault, a, b.plain[0], c, b.plain[1]);
                     }
-                    write(t, b.plain);
-                    done++;
+                    add(second, b.plain[0]);
+                    add(next, b.plain[1]);
+                }
+            }
+
+            /** The first target that has another chunk than that one: the same may go to several places. */
+            private int after(int target) {
+                List<Target> targets = fetch.targets();
+                int next = target;
+                while (next < targets.size()
+                        && targets.get(next).id().equals(targets.get(target).id())) {
+                    next++;
+                }
+                return next;
+            }
+
+            private long end(int target) {
+                Place p = fetch.targets().get(target).place();
+                return (long) p.offset() + p.storedBytes();
+            }
+
+            /** Reads a target's chunk, not checked yet, from a stream that has come to that place of the pack. */
+            private Entry open(InputStream in, long at, int target, byte[] plain) throws IOException, StorageException {
+                Target t = fetch.targets().get(target);
+                Place p = t.place();
+                if (p.plainBytes() != t.length() || p.storedBytes() > b.stored.length) {
+                    throw StorageException.corrupt(key, "chunk " + t.id() + " has not the length that it must have");
+                }
+                in.skipNBytes(p.offset() - at);
+                Entry e = new Entry(t.id(), p.plainBytes(), p.storedBytes(), p.encoding());
+                // one that is stored as it is comes at once to where it is needed
+                boolean asItIs = p.encoding() == PackFormat.RAW && !vault.sealed() && p.storedBytes() == t.length();
+                byte[] into = asItIs ? plain : b.stored;
+                if (in.readNBytes(into, 0, p.storedBytes()) < p.storedBytes()) {
+                    throw new EOFException("the connection ended early");
+                }
+                if (!asItIs) {
+                    PackFormat.open(key, vault, codec, e, into, 0, b.scratch, plain);
+                }
+                return e;
+            }
+
+            private void add(int upTo, byte[] plain) throws StorageException {
+                for (; done < upTo; done++) {
+                    Target t = fetch.targets().get(done);
+                    if (!b.stretch.takes(t)) {
+                        write(b.stretch);
+                    }
+                    b.stretch.add(t, plain);
                 }
             }
         }
 
-        private void write(Target t, byte[] plain) throws StorageException {
+        private void write(Stretch s) throws StorageException {
             try {
-                InPieces.write(files.get(t.file()), t.offset(), ByteBuffer.wrap(plain, 0, t.length()));
-                progress.add(t.length());
-                sync(t.file(), t.length());
+                int length = s.data.flip().remaining();
+                for (long at = s.from; s.data.hasRemaining(); ) {
+                    at += files.get(s.file).write(s.data, at);
+                }
+                s.data.clear();
+                progress.add(length);
+                sync(s.file, length);
             } catch (IOException e) {
                 throw Indexes.io("writing", folder, e);
             }
@@ -448,17 +505,51 @@ public final class Puller {
         }
     }
 
+    /** Checked chunks that follow each other in a file: one write costs the file system less than one for each. */
+    private static final class Stretch {
+        final ByteBuffer data;
+        int file;
+        long from;
+
+        Stretch(ByteBuffer data) {
+            this.data = data;
+        }
+
+        boolean takes(Target t) {
+            return data.position() == 0
+                    || (t.file() == file && t.offset() == from + data.position() && t.length() <= data.remaining());
+        }
+
+        void add(Target t, byte[] plain) {
+            if (data.position() == 0) {
+                file = t.file();
+                from = t.offset();
+            }
+            data.put(plain, 0, t.length());
+        }
+    }
+
     /** A thread's own. */
     private static final class Buffers {
         final byte[] stored;
         final byte[] scratch;
-        final byte[] plain;
+        final byte[][] plain;
+        final Stretch stretch;
 
-        Buffers(int chunkBytes) {
+        Buffers(int chunkBytes, ByteBuffer direct) {
             stored = new byte[chunkBytes + Vault.OVERHEAD];
             scratch = new byte[chunkBytes + Vault.OVERHEAD];
-            plain = new byte[chunkBytes];
+            plain = new byte[2][chunkBytes];
+            stretch = new Stretch(direct.clear());
         }
+    }
+
+    /** Memory outside the heap, which goes from pull to pull: the JDK gives such back only when it happens to collect. */
+    private ByteBuffer direct(int chunkBytes) {
+        ByteBuffer have = spare.poll();
+        return have != null && have.capacity() >= chunkBytes
+                ? have
+                : ByteBuffer.allocateDirect(Math.max(STRETCH, chunkBytes));
     }
 
     private void fetchAll(VmManifest m, Path folder, List<FileChannel> files, Progress progress)

@@ -237,14 +237,33 @@ public final class PackFormat {
     }
 
     /**
-     * Takes a chunk out of its stored form: decrypts, decompresses, and checks it against its id.
+     * Takes a chunk out of its stored form, and checks it against its id: {@link #open} and {@link #check}.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if anything is not as it must be
+     */
+    public static void unpack(
+            String object,
+            Vault vault,
+            ChunkCodec codec,
+            Entry e,
+            byte[] stored,
+            int from,
+            byte[] scratch,
+            byte[] plain)
+            throws StorageException {
+        open(object, vault, codec, e, stored, from, scratch, plain);
+        check(object, vault, e, plain);
+    }
+
+    /**
+     * Takes a chunk out of its stored form: decrypts and decompresses. It still has to be checked.
      *
      * @param stored array that holds the stored bytes from {@code from} on
      * @param scratch takes what is decrypted and not yet decompressed, at least {@code storedBytes} long
      * @param plain takes the chunk's {@code plainBytes}
-     * @throws StorageException REPOSITORY_CORRUPT if anything is not as it must be
+     * @throws StorageException REPOSITORY_CORRUPT if it cannot be done
      */
-    public static void unpack(
+    public static void open(
             String object,
             Vault vault,
             ChunkCodec codec,
@@ -275,7 +294,37 @@ public final class PackFormat {
         if (zstd && !codec.decompress(ByteBuffer.wrap(packed, at, length), plain, 0, e.plainBytes())) {
             throw StorageException.corrupt(object, "chunk " + e.id() + " is broken");
         }
-        if (!vault.chunkId(plain, 0, e.plainBytes()).equals(e.id())) {
+    }
+
+    /**
+     * Whether an opened chunk is the one of its id.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if not
+     */
+    public static void check(String object, Vault vault, Entry e, byte[] plain) throws StorageException {
+        require(object, e, vault.chunkId(plain, 0, e.plainBytes()));
+    }
+
+    /**
+     * Whether two opened chunks are the ones of their ids; takes little longer than one where they are of one length and the processor can.
+     *
+     * @throws StorageException REPOSITORY_CORRUPT if not
+     */
+    public static void check(String object, Vault vault, Entry a, byte[] plainA, Entry b, byte[] plainB)
+            throws StorageException {
+        if (a.plainBytes() != b.plainBytes()) {
+            check(object, vault, a, plainA);
+            check(object, vault, b, plainB);
+            return;
+        }
+        ChunkId[] ids = new ChunkId[2];
+        vault.chunkIds(plainA, 0, plainB, 0, a.plainBytes(), ids);
+        require(object, a, ids[0]);
+        require(object, b, ids[1]);
+    }
+
+    private static void require(String object, Entry e, ChunkId id) throws StorageException {
+        if (!id.equals(e.id())) {
             throw StorageException.corrupt(object, "chunk " + e.id() + " has another digest");
         }
     }

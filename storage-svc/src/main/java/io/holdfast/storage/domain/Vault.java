@@ -47,6 +47,7 @@ public final class Vault {
     private final byte[] data;
     private final ThreadLocal<Mac> ids;
     private final ThreadLocal<byte[]> out = ThreadLocal.withInitial(() -> new byte[ChunkId.BYTES]);
+    private final TwoDigests two;
     private final Xaes chunks;
     private final Xaes tables;
     private final Xaes objects;
@@ -54,6 +55,7 @@ public final class Vault {
     private Vault() {
         data = null;
         ids = null;
+        two = TwoDigests.plain();
         chunks = null;
         tables = null;
         objects = null;
@@ -63,6 +65,7 @@ public final class Vault {
         this.data = data;
         byte[] idKey = derived("chunk id");
         ids = ThreadLocal.withInitial(() -> mac(idKey));
+        two = TwoDigests.keyed(idKey);
         chunks = new Xaes(derived("chunks"));
         tables = new Xaes(derived("pack tables"));
         objects = new Xaes(derived("objects"));
@@ -154,6 +157,20 @@ public final class Vault {
             return ChunkId.read(to, 0);
         } catch (ShortBufferException e) {
             throw new IllegalStateException(e);
+        }
+    }
+
+    /**
+     * The ids of two chunks of one length, in little more than the time of one where the processor can.
+     *
+     * @param into gets the two
+     */
+    public void chunkIds(byte[] a, int aOffset, byte[] b, int bOffset, int length, ChunkId[] into) {
+        if (two != null) {
+            two.of(a, aOffset, b, bOffset, length, into);
+        } else {
+            into[0] = chunkId(a, aOffset, length);
+            into[1] = chunkId(b, bOffset, length);
         }
     }
 

@@ -5,7 +5,6 @@ import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkCodec;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
-import io.holdfast.storage.domain.Limits;
 import io.holdfast.storage.domain.ObjectStore;
 import io.holdfast.storage.domain.PackFormat;
 import io.holdfast.storage.domain.PackFormat.Entry;
@@ -63,12 +62,12 @@ final class PackReader {
             var running = new ArrayList<Future<?>>();
             for (int i = 0; i < threads; i++) {
                 running.add(pool.submit(() -> {
-                    byte[] plain = new byte[Limits.MAX_CHUNK];
-                    byte[] scratch = new byte[Limits.MAX_CHUNK + Vault.OVERHEAD];
+                    Opened a = new Opened();
+                    Opened b = new Opened();
                     for (int k = next.getAndIncrement(); k < packs.size(); k = next.getAndIncrement()) {
                         Pack t = packs.get(k);
                         try {
-                            check(t, scratch, plain);
+                            check(t, a, b);
                         } catch (StorageException e) {
                             onBroken.broken(t, e);
                         }
@@ -97,7 +96,20 @@ final class PackReader {
         }
     }
 
-    private void check(Pack expected, byte[] scratch, byte[] plain) throws StorageException {
+    /** A chunk that is taken out of its pack; the arrays grow as chunks need. */
+    private static final class Opened {
+        private Entry entry;
+        private byte[] plain = new byte[0];
+        private byte[] scratch = new byte[0];
+
+        void take(Entry e) {
+            entry = e;
+            plain = plain.length < e.plainBytes() ? new byte[e.plainBytes()] : plain;
+            scratch = scratch.length < e.storedBytes() ? new byte[e.storedBytes()] : scratch;
+        }
+    }
+
+    private void check(Pack expected, Opened a, Opened b) throws StorageException {
         String key = keys.pack(expected.id());
         byte[] data = store.get(key, expected.bytes());
         Table t = PackFormat.read(key, expected.id(), data, vault);
@@ -105,9 +117,21 @@ final class PackReader {
             throw StorageException.corrupt(key, "an index says that it holds other chunks");
         }
         int at = PackFormat.HEADER;
+        Opened first = null;
         for (Entry e : t.entries()) {
-            PackFormat.unpack(key, vault, codec, e, data, at, scratch, plain);
+            Opened o = first == null ? a : b;
+            o.take(e);
+            PackFormat.open(key, vault, codec, e, data, at, o.scratch, o.plain);
             at += e.storedBytes();
+            if (first == null) {
+                first = o;
+            } else {
+                PackFormat.check(key, vault, first.entry, first.plain, e, o.plain);
+                first = null;
+            }
+        }
+        if (first != null) {
+            PackFormat.check(key, vault, first.entry, first.plain);
         }
     }
 }

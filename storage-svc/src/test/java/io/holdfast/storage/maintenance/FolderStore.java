@@ -19,7 +19,7 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /** A bucket in a folder, whose objects take no part of the heap; its clock is the test's. */
-final class FolderStore extends TestStore {
+class FolderStore extends TestStore {
     private final Path folder;
 
     FolderStore(Path folder) {
