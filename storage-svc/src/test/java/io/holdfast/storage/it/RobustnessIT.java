@@ -9,6 +9,10 @@ import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
+import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -18,9 +22,11 @@ import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -301,6 +307,55 @@ class RobustnessIT extends ProxiedBucketTest {
 
         // Then
         assertThat(reads.get()).isGreaterThan(1);
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void aLookAtThePacksThatWasCutShortTellsTheNextOneToFindTheirChunksElsewhere() throws Exception {
+        // Given: two sets of packs with the same chunks, each with its index, and a host that knows both
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 2 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        Path root = object("some/prefix");
+        move(root.resolve("packs"), folder.resolve("first-packs"));
+        move(root.resolve("index"), folder.resolve("first-index"));
+        TestHost other = host("other");
+        TestImage.write(other.image("cp-other", "a"), 2 << 20, 1);
+        archive(other, "cp-other", "a");
+        String second = keys(KEYS.indexes()).get(0);
+        List<Table> tables = IndexFormat.decode(second, store.get(second, 1 << 20), false);
+        List<ChunkId> chunks = tables.stream()
+                .flatMap(t -> t.content().stream().map(PackFormat.Entry::id))
+                .toList();
+        move(folder.resolve("first-packs"), root.resolve("packs"));
+        move(folder.resolve("first-index"), root.resolve("index"));
+        TestHost two = host("h2");
+        Set<ChunkId> all = two.indexes().look(Set.of());
+        Set<ChunkId> ofSecond = tables.stream().map(Table::id).collect(Collectors.toSet());
+        boolean knowsSecond =
+                ofSecond.contains(two.indexes().find(chunks.get(0)).pack());
+        Set<ChunkId> gone =
+                all.stream().filter(p -> ofSecond.contains(p) == knowsSecond).collect(Collectors.toSet());
+
+        // When: those that it goes by vanish, and it cannot read the indexes when it sees that
+        gone.forEach(p -> delete(object(KEYS.pack(p))));
+        try (var copies = Files.list(two.state().resolve("index-cache"))) {
+            copies.forEach(RobustnessIT::delete);
+        }
+        AtomicInteger denied = proxy.inject(
+                Fault.DENIED, 0, s -> s.method().equals("GET") && s.path().contains("/index/"));
+        StorageException e = failure(() -> two.indexes().look());
+        proxy.heal();
+        Set<ChunkId> left = two.indexes().look();
+
+        // Then
+        assertThat(denied.get()).isPositive();
+        assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+        assertThat(gone).isNotEmpty();
+        assertThat(left).isNotEmpty().doesNotContainAnyElementsOf(gone);
+        assertThat(chunks).isNotEmpty().allSatisfy(c -> assertThat(left)
+                .contains(two.indexes().find(c).pack()));
+        two.pull(CP, "a");
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
     }
 
