@@ -502,6 +502,67 @@ class StorageServiceIT {
         }
     }
 
+    /** Reports of progress that came before the end of a command, in their order. */
+    private List<Report.Progress> progress(Report end) {
+        return seen.subList(0, seen.indexOf(end)).stream()
+                .filter(Report.Progress.class::isInstance)
+                .map(Report.Progress.class::cast)
+                .filter(p -> p.header().operation().equals(operation)
+                        && p.header().phase().equals(end.header().phase()))
+                .toList();
+    }
+
+    private static void rises(List<Report.Progress> told, long total) {
+        assertThat(told).as("a report a second").hasSizeGreaterThan(3);
+        long done = -1;
+        for (int i = 0; i < told.size(); i++) {
+            Report.Progress p = told.get(i);
+            assertThat(p.header().sequence()).isEqualTo(i + 1);
+            assertThat(p.unit()).isEqualTo("bytes");
+            assertThat(p.total()).isEqualTo(total);
+            assertThat(p.done()).isGreaterThan(done).isLessThanOrEqualTo(total);
+            done = p.done();
+            if (i > 0) {
+                assertThat(p.perSecond()).as("rate of %s", p).isBetween(1L, total);
+                assertThat(p.secondsLeft())
+                        .as("time left of %s", p)
+                        .isEqualTo((total - done + p.perSecond() - 1) / p.perSecond());
+            }
+        }
+        assertThat(done).as("what was told last").isEqualTo(total);
+        assertThat(told.get(told.size() - 1).secondsLeft()).isZero();
+    }
+
+    @Test
+    void progressOfAnArchiveAndOfAPullFarFromTheBucketIsTold_risesAndEndsAtTheTotal() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given
+            service(
+                    "h10",
+                    Map.of("holdfast.storage.endpoint", proxy.endpoint(), "holdfast.storage.pack-bytes", "1048576"));
+            awaitAlive("h10");
+            Path image = images("h10").resolve(checkpoint).resolve("a");
+            TestImage.write(image, 96 << 20, 12);
+            proxy.latency(Duration.ofMillis(500));
+
+            // When
+            send(new Command.Archive(header("h10", "archive", 1), checkpoint, List.of("a")));
+            var archived = (Report.Archived) end(operation + "/h10/archive/1");
+            List<Report.Progress> up = progress(archived);
+            send(new Command.Commit(header("h10", "commit", 1), manifest(archived.vms())));
+            end(operation + "/h10/commit/1");
+            Files.move(image, base.resolve("moved-" + checkpoint));
+            send(new Command.Pull(header("h10", "pull", 1), checkpoint, null, List.of("a")));
+            Report pulled = end(operation + "/h10/pull/1");
+            List<Report.Progress> down = progress(pulled);
+
+            // Then
+            assertThat(pulled).isInstanceOf(Report.Pulled.class);
+            rises(up, archived.figures().dataBytes());
+            rises(down, archived.figures().dataBytes());
+        }
+    }
+
     @Test
     void destroyThatUndoesARestoreEndsItsPull_oneBeforeThePullDoesNot() throws Exception {
         try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
