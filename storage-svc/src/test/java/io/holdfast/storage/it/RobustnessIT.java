@@ -4,11 +4,14 @@ import static io.holdfast.storage.it.TestHost.archive;
 import static io.holdfast.storage.it.TestHost.commit;
 import static io.holdfast.storage.it.TestHost.failure;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.app.Indexes;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.IndexFormat;
 import io.holdfast.storage.domain.PackFormat;
@@ -23,10 +26,16 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -357,6 +366,55 @@ class RobustnessIT extends ProxiedBucketTest {
                 .contains(two.indexes().find(c).pack()));
         two.pull(CP, "a");
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void whoWaitsForARefreshThatHangsEndsWhenItIsInterrupted_andNothingStaysHeld() throws Exception {
+        // Given: the service's own look at the indexes gets no answer
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 4 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        TestImage.write(one.image(CP2, "a"), 4 << 20, 2);
+        AtomicInteger silent = proxy.inject(
+                Fault.SILENCE, 0, s -> s.path().contains("prefix=") && s.path().contains("index%2F"));
+        try (ExecutorService threads = Executors.newFixedThreadPool(2)) {
+            Future<Void> refresh = threads.submit(() -> {
+                one.indexes().refresh();
+                return null;
+            });
+            await("a listing in flight").until(() -> silent.get() > 0);
+            AtomicReference<Thread> at = new AtomicReference<>();
+            Future<StorageException> archive = threads.submit(() -> {
+                at.set(Thread.currentThread());
+                return failure(() -> archive(one, CP2, "a"));
+            });
+            await("the archive waits for it").until(() -> waitsForIndexes(at.get()));
+
+            // When
+            at.get().interrupt();
+
+            // Then
+            try {
+                assertThat(archive.get(10, TimeUnit.SECONDS).code()).isEqualTo(ErrorCode.INTERRUPTED);
+                assertThat(refresh.isDone()).as("the refresh still hangs").isFalse();
+            } finally {
+                proxy.heal();
+            }
+            refresh.get();
+        }
+        commit(one, CP2, archive(one, CP2, "a"));
+        TestHost two = host("h2");
+        two.pull(CP2, "a");
+        TestImage.assertSame(one.image(CP2, "a"), two.image(CP2, "a"));
+    }
+
+    private static boolean waitsForIndexes(Thread t) {
+        return t != null
+                && (t.getState() == Thread.State.BLOCKED || t.getState() == Thread.State.WAITING)
+                && Stream.of(t.getStackTrace())
+                        .anyMatch(f -> f.getClassName().equals(Indexes.class.getName())
+                                && f.getMethodName().equals("lease"))
+                && Stream.of(t.getStackTrace()).noneMatch(f -> f.getClassName().equals(S3ObjectStore.class.getName()));
     }
 
     private static boolean listsPacks(Seen s) {
