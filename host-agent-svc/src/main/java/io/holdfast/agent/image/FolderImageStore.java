@@ -197,8 +197,14 @@ public final class FolderImageStore implements ImageStore {
             try (FileChannel lock = FileChannel.open(
                             folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
                     FileLock held = lock.tryLock()) { // never waits for a storage service that stands
-                if (held == null || claimed(of, claimedSince)) {
+                if (held == null) {
+                    LOG.infof(
+                            "event=image-kept checkpoint=%s reason=\"another process has locked the folder\"",
+                            checkpoint);
                     return; // the next prune looks again
+                }
+                if (claimed(of, claimedSince)) {
+                    return;
                 }
                 Files.move(of, gone, StandardCopyOption.ATOMIC_MOVE);
             }

@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -34,9 +35,12 @@ import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ImageFormatsTest {
     @TempDir
@@ -335,6 +339,55 @@ class ImageFormatsTest {
 
         assertThat(removed).hasSize(10).doesNotHaveDuplicates();
         assertThat(store.present()).containsExactly("cp-11", "cp-12");
+    }
+
+    /** Another process that has locked a file until its input ends: an agent that prunes (exclusive), or who claims (shared). */
+    static final class Holder {
+        private Holder() {}
+
+        public static void main(String[] args) throws IOException {
+            try (FileChannel c = FileChannel.open(
+                            Path.of(args[0]),
+                            StandardOpenOption.CREATE,
+                            StandardOpenOption.READ,
+                            StandardOpenOption.WRITE);
+                    FileLock held = c.lock(0, Long.MAX_VALUE, Boolean.parseBoolean(args[1]))) {
+                System.out.println("shared=" + held.isShared());
+                boolean unused = System.in.read() >= 0;
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void givenAnotherProcessThatHasLockedTheFolderWhenPrunedThenItDoesNotWaitAndImagesStayUntilTheNextOne(
+            boolean shared) throws Exception {
+        archivedImages(4, NOW);
+        Process holder = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        Holder.class.getName(),
+                        base.resolve("images").resolve(FolderImageStore.LOCK).toString(),
+                        Boolean.toString(shared))
+                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                .start();
+        List<String> removed;
+        try (var said = holder.inputReader();
+                var thread = Executors.newSingleThreadExecutor()) {
+            assertThat(said.readLine()).isEqualTo("shared=" + shared);
+            Future<List<String>> prune = thread.submit(() -> store.prune(KEEP, Set.of("inst"), Set.of(), NOW));
+            try {
+                removed = prune.get(20, TimeUnit.SECONDS);
+            } finally {
+                holder.getOutputStream().close();
+            }
+            assertThat(holder.waitFor()).isZero();
+        }
+
+        assertThat(removed).isEmpty();
+        assertThat(store.present()).containsExactly("cp-1", "cp-2", "cp-3", "cp-4");
+        assertThat(store.prune(KEEP, Set.of("inst"), Set.of(), NOW)).containsExactlyInAnyOrder("cp-1", "cp-2");
     }
 
     @Test

@@ -82,6 +82,7 @@ class ExportIT extends E2e {
         assertThat(out.resolve("a/disk-data.raw")).hasSize(4L << 20);
         Path copy = dir.resolve("copy");
         run("cp", "-a", "--sparse=always", out.toString(), copy.toString());
+        sameFromAnEncryptedRepository(checkpoint, copy);
         Process all = new ProcessBuilder(out.resolve("run-all.sh").toString())
                 .redirectErrorStream(true)
                 .redirectOutput(dir.resolve("run-all.log").toFile())
@@ -149,6 +150,29 @@ class ExportIT extends E2e {
         Await.until("the imported guest goes on", LIMIT, () -> pages(console) > pagesLeft);
         assertThat(Console.read(console).faults()).isEmpty();
         destroy("home");
+    }
+
+    /** The same checkpoint in an encrypted repository is exported alike; without its key, or with another, not at all. */
+    private void sameFromAnEncryptedRepository(String checkpoint, Path plain) throws Exception {
+        Map<String, String> key =
+                Map.of("HOLDFAST_STORAGE_PREFIX", "sealed", "HOLDFAST_STORAGE_KEY", "0123456789abcdef".repeat(4));
+        Path images = dir.resolve("images");
+        launcher(Map.of(), 0, "run_storage", "fetch", checkpoint, images.toString());
+        launcher(key, 0, "run_storage", "store", images.resolve(checkpoint).toString());
+        Path out = dir.resolve("sealed");
+
+        for (Map<String, String> wrong : List.of(
+                Map.of("HOLDFAST_STORAGE_PREFIX", "sealed"),
+                Map.of("HOLDFAST_STORAGE_PREFIX", "sealed", "HOLDFAST_STORAGE_KEY", "f".repeat(64)))) {
+            assertThat(launcher(wrong, 1, "command_export", checkpoint, out.toString()))
+                    .contains("WRONG_KEY");
+            assertThat(dir).isDirectoryNotContaining("glob:**/sealed*");
+        }
+        launcher(key, 0, "command_export", checkpoint, out.toString());
+
+        // all but the manifest, which has digests of objects
+        run("diff", "-r", "--no-dereference", "--exclude=checkpoint.json", plain.toString(), out.toString());
+        assertThat(out.resolve("checkpoint.json")).content().contains(checkpoint);
     }
 
     /** {@code run-all.sh SEGMENT=BRIDGE}: the VMs are reached over the bridge, which stays; all else that was made is removed. */
@@ -250,6 +274,12 @@ class ExportIT extends E2e {
 
     /** Runs a function of the launcher as its command does, but for the build, with the stack's bucket; returns what it printed. */
     private String launcher(int status, String function, String... words) throws IOException, InterruptedException {
+        return launcher(Map.of(), status, function, words);
+    }
+
+    /** The same with more of an environment. */
+    private String launcher(Map<String, String> environment, int status, String function, String... words)
+            throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of(
                 "bash",
                 "-c",
@@ -262,6 +292,7 @@ class ExportIT extends E2e {
         ProcessBuilder builder =
                 new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
         builder.environment().put("HOLDFAST_HOME", lab().home().toString());
+        builder.environment().putAll(environment);
         Process p = builder.start();
         assertThat(p.waitFor(LIMIT.toSeconds(), TimeUnit.SECONDS)).isTrue();
         assertThat(p.exitValue()).as(read(log)).isEqualTo(status);

@@ -281,6 +281,7 @@ public final class CommandRunner implements AutoCloseable {
             work.begin();
             ready.ensure();
             end = execute(command, progress);
+            tellLast(h, progress, told);
         } catch (StorageException e) {
             end = work.givenUp() != null ? aborted(h, work) : failed(h, e.code(), e.getMessage(), e.remedy());
         } catch (InterruptedException e) {
@@ -376,6 +377,15 @@ public final class CommandRunner implements AutoCloseable {
                     p.total(),
                     p.unit(),
                     p.pace()));
+        }
+    }
+
+    /** Who was told of progress is told of its end, too. */
+    private void tellLast(Command.Header h, Progress p, long[] told) {
+        synchronized (told) {
+            if (told[1] > 0) {
+                tell(h, p, told);
+            }
         }
     }
 

@@ -30,6 +30,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jboss.logging.Logger;
 
@@ -48,16 +50,19 @@ public final class Indexes {
     private final Keys keys;
     private final Repository repository;
     private final Path cache;
+    /** Held while indexes are taken in or packs looked for, which waits for the bucket: nobody waits for it beyond an interrupt. */
+    private final ReentrantLock work = new ReentrantLock();
+
     private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
     private final Path state;
     /** Replaced as a whole. */
     private Known known;
-    /** Packs are gone, and the chunks of what is known were not all told again; guarded by this. */
+    /** Packs are gone, and the chunks of what is known were not all told again; guarded by {@link #work}. */
     private boolean untold;
 
     private Set<ChunkId> going = Set.of();
-    /** Leases that are held. */
-    private int leases;
+    /** Leases that are held: more only under {@link #work}, fewer at any time. */
+    private final AtomicInteger leases = new AtomicInteger();
 
     /** What indexes said. */
     private static final class Known {
@@ -85,7 +90,38 @@ public final class Indexes {
      * Takes in every index of the bucket that is not known yet. If one has gone, all are taken in anew, beside what is known, which serves until then:
      * whoever asks meanwhile finds what he would have found. While an archive is at work nothing that is known is dropped: it goes by it all the time.
      */
-    public synchronized void refresh() throws StorageException {
+    public void refresh() throws StorageException {
+        alone(() -> {
+            takeNew();
+            return null;
+        });
+    }
+
+    /** What waits for the bucket. */
+    private interface Work<T> {
+        T done() throws StorageException;
+    }
+
+    /** Works alone. Who waits for that gives up when it is interrupted. */
+    private <T> T alone(Work<T> what) throws StorageException {
+        try {
+            work.lockInterruptibly();
+        } catch (InterruptedException e) {
+            throw interrupted(e);
+        }
+        try {
+            return what.done();
+        } finally {
+            work.unlock();
+        }
+    }
+
+    private static StorageException interrupted(InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return new StorageException(ErrorCode.INTERRUPTED, "reading indexes: the service is ending", "try again", e);
+    }
+
+    private void takeNew() throws StorageException {
         Set<ChunkId> there = new HashSet<>();
         Set<ChunkId> large = new HashSet<>();
         for (Stored s : store.list(keys.indexes())) {
@@ -99,7 +135,7 @@ public final class Indexes {
                 large.add(id);
             }
         }
-        if (leases > 0) {
+        if (leases.get() > 0) {
             take(known, there, large);
             return;
         }
@@ -187,26 +223,35 @@ public final class Indexes {
      * @param going packs that are to be deleted
      * @return the packs that are there, each with the size that the indexes say, where they say one
      */
-    public synchronized Set<ChunkId> look(Set<ChunkId> going) throws StorageException {
-        this.going = going;
-        return look();
+    public Set<ChunkId> look(Set<ChunkId> going) throws StorageException {
+        return alone(() -> {
+            this.going = going;
+            return lookNow();
+        });
     }
 
     /** The same, and from then on nothing that is known is dropped, until {@link #letGo}. */
-    synchronized Set<ChunkId> lease(Set<ChunkId> going) throws StorageException {
-        Set<ChunkId> there = look(going);
-        leases++;
-        return there;
+    Set<ChunkId> lease(Set<ChunkId> going) throws StorageException {
+        return alone(() -> {
+            this.going = going;
+            Set<ChunkId> there = lookNow();
+            leases.incrementAndGet();
+            return there;
+        });
     }
 
     /** The end of a lease. */
-    synchronized void letGo() {
-        leases--;
+    void letGo() {
+        leases.decrementAndGet();
     }
 
     /** The same, with the packs that were said last to be about to go. */
-    public synchronized Set<ChunkId> look() throws StorageException {
-        refresh();
+    public Set<ChunkId> look() throws StorageException {
+        return alone(this::lookNow);
+    }
+
+    private Set<ChunkId> lookNow() throws StorageException {
+        takeNew();
         Map<ChunkId, Stored> there = new HashMap<>();
         for (Stored s : store.list(keys.packs())) {
             ChunkId id = ChunkId.parse(s.key().substring(keys.packs().length()));
@@ -262,8 +307,7 @@ public final class Indexes {
         try {
             f.get();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new StorageException(ErrorCode.INTERRUPTED, "reading indexes: the service is ending", "try again", e);
+            throw interrupted(e);
         } catch (ExecutionException e) {
             if (e.getCause() instanceof StorageException s) {
                 throw s;
@@ -334,7 +378,11 @@ public final class Indexes {
     }
 
     /** Writes an index of new packs to the bucket and takes it in. Returns its bytes. */
-    public synchronized long publish(List<Table> packs) throws StorageException {
+    public long publish(List<Table> packs) throws StorageException {
+        return alone(() -> publishNow(packs));
+    }
+
+    private long publishNow(List<Table> packs) throws StorageException {
         byte[] data = repository.sealed(keys.indexes(), IndexFormat.encode(packs));
         ChunkId id = ChunkId.of(data);
         store.put(keys.index(id), data, 0, data.length);

@@ -1,9 +1,5 @@
 package io.holdfast.storage.domain;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import io.holdfast.schemas.event.EventCodec;
-import java.io.IOException;
 import java.time.Instant;
 
 /**
@@ -19,27 +15,15 @@ public record Hold(int format, String checkpoint, String reason, Instant heldAt,
 
     /** The object's bytes. */
     public byte[] encode() {
-        try {
-            return EventCodec.json().writeValueAsBytes(this);
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        }
+        return JsonObject.encode(this);
     }
 
     /** Reads a hold, refusing what this code does not know. */
     public static Hold decode(String key, byte[] data) throws StorageException {
-        try {
-            JsonNode tree = EventCodec.json().readTree(data);
-            if (tree == null || tree.path("format").asInt() != FORMAT) {
-                throw StorageException.corrupt(key, "not a hold of format " + FORMAT);
-            }
-            Hold h = EventCodec.json().treeToValue(tree, Hold.class);
-            if (!Names.valid(h.checkpoint) || h.heldAt == null) {
-                throw StorageException.corrupt(key, "has no checkpoint or no time");
-            }
-            return h;
-        } catch (IOException | RuntimeException e) {
-            throw StorageException.corrupt(key, "not a hold: " + e.getClass().getSimpleName());
+        Hold h = JsonObject.decode(key, "hold", data, Hold.class, FORMAT);
+        if (!Names.valid(h.checkpoint) || h.heldAt == null) {
+            throw StorageException.corrupt(key, "has no checkpoint or no time");
         }
+        return h;
     }
 }

@@ -1,13 +1,7 @@
 package io.holdfast.storage.domain;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.SerializationFeature;
 import io.holdfast.schemas.event.CheckpointManifest;
-import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.VmArchive;
-import java.io.IOException;
 import java.util.HashSet;
 import java.util.Set;
 
@@ -16,38 +10,17 @@ public final class Manifests {
     /** The version that this code writes. */
     public static final int FORMAT = 1;
 
-    private static final ObjectMapper JSON =
-            EventCodec.json().copy().enable(SerializationFeature.ORDER_MAP_ENTRIES_BY_KEYS);
-
     private Manifests() {}
 
     /** The object's bytes. */
     public static byte[] encode(CheckpointManifest m) {
-        try {
-            return JSON.writeValueAsBytes(m);
-        } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException(e);
-        }
+        return JsonObject.encode(m);
     }
 
     /** Reads a manifest and checks version, names and keys. */
     public static CheckpointManifest decode(Keys keys, String checkpoint, byte[] data) throws StorageException {
         String key = keys.checkpoint(checkpoint);
-        CheckpointManifest m;
-        try {
-            JsonNode tree = JSON.readTree(data);
-            if (tree == null || !tree.path("format").isInt()) {
-                throw StorageException.corrupt(key, "not a checkpoint manifest");
-            }
-            if (tree.path("format").asInt() != FORMAT) {
-                throw StorageException.corrupt(
-                        key, "format " + tree.path("format").asInt() + " is unknown, this code reads " + FORMAT);
-            }
-            m = JSON.treeToValue(tree, CheckpointManifest.class);
-        } catch (IOException | RuntimeException e) {
-            throw StorageException.corrupt(
-                    key, "not a checkpoint manifest: " + e.getClass().getSimpleName());
-        }
+        CheckpointManifest m = JsonObject.decode(key, "checkpoint manifest", data, CheckpointManifest.class, FORMAT);
         check(keys, key, checkpoint, m);
         return m;
     }

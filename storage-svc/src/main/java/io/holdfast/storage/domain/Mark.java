@@ -1,9 +1,5 @@
 package io.holdfast.storage.domain;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import io.holdfast.schemas.event.EventCodec;
-import java.io.IOException;
 import java.util.List;
 
 /**
@@ -26,29 +22,17 @@ public record Mark(int format, List<String> packs, List<String> manifests) {
 
     /** The object's bytes. */
     public byte[] encode() {
-        try {
-            return EventCodec.json().writeValueAsBytes(this);
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        }
+        return JsonObject.encode(this);
     }
 
     /** Reads a mark, refusing what this code does not know. */
     public static Mark decode(String key, byte[] data) throws StorageException {
-        try {
-            JsonNode tree = EventCodec.json().readTree(data);
-            if (tree == null || tree.path("format").asInt() != FORMAT) {
-                throw StorageException.corrupt(key, "not a mark of format " + FORMAT);
+        Mark m = JsonObject.decode(key, "mark", data, Mark.class, FORMAT);
+        for (String p : m.packs) {
+            if (ChunkId.parse(p) == null) {
+                throw StorageException.corrupt(key, "names a pack " + Names.printable(p));
             }
-            Mark m = EventCodec.json().treeToValue(tree, Mark.class);
-            for (String p : m.packs) {
-                if (ChunkId.parse(p) == null) {
-                    throw StorageException.corrupt(key, "names a pack " + Names.printable(p));
-                }
-            }
-            return m;
-        } catch (IOException | RuntimeException e) {
-            throw StorageException.corrupt(key, "not a mark: " + e.getClass().getSimpleName());
         }
+        return m;
     }
 }

@@ -1,11 +1,7 @@
 package io.holdfast.storage.domain;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
 import io.holdfast.schemas.event.ErrorCode;
-import io.holdfast.schemas.event.EventCodec;
-import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -202,33 +198,13 @@ public record RepositoryConfig(
 
     /** The object's bytes. */
     public byte[] encode() {
-        try {
-            return EventCodec.json().writeValueAsBytes(this);
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        }
+        return JsonObject.encode(this);
     }
 
     /** Reads the object, refusing what this code cannot serve. */
     public static RepositoryConfig decode(String key, byte[] data) throws StorageException {
-        RepositoryConfig c;
-        try {
-            JsonNode tree = EventCodec.json().readTree(data);
-            if (tree == null || !tree.path("format").isInt()) {
-                throw StorageException.corrupt(key, "not a repository config");
-            }
-            int format = tree.path("format").asInt();
-            if (format != PLAIN && format != ENCRYPTED) {
-                throw new StorageException(
-                        ErrorCode.REPOSITORY_CORRUPT,
-                        "object " + key + ": format " + format + " is unknown",
-                        "use a Holdfast that knows this format");
-            }
-            c = EventCodec.json().treeToValue(tree, RepositoryConfig.class);
-        } catch (IOException | RuntimeException e) {
-            throw StorageException.corrupt(
-                    key, "not a repository config: " + e.getClass().getSimpleName());
-        }
+        RepositoryConfig c =
+                JsonObject.decode(key, "repository config", data, RepositoryConfig.class, PLAIN, ENCRYPTED);
         c.check(key);
         return c;
     }

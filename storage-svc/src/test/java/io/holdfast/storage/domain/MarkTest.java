@@ -41,6 +41,18 @@ class MarkTest {
     }
 
     @Test
+    void aFieldThatIsWrongIsNamed_andSoIsANewerFormat() {
+        assertThatThrownBy(() -> Mark.decode(
+                        "gc/mark-1", "{\"format\":1,\"packs\":[],\"manifests\":[],\"more\":1}".getBytes(UTF_8)))
+                .hasMessageContaining("gc/mark-1")
+                .hasMessageContaining("not a mark")
+                .hasMessageContaining("in field \"more\"");
+        assertThatThrownBy(() -> Mark.decode("gc/mark-1", "{\"format\":2,\"more\":1}".getBytes(UTF_8)))
+                .hasMessageContaining("gc/mark-1")
+                .hasMessageContaining("format 2 is unknown, this code reads 1");
+    }
+
+    @Test
     void theSetHoldsWhatWasAdded_zeroToo_throughEveryGrowth() throws StorageException {
         LongSet set = new LongSet();
         Set<Long> model = new HashSet<>();

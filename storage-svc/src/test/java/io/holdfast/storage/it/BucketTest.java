@@ -12,6 +12,7 @@ import io.holdfast.storage.maintenance.Keeper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -137,8 +138,24 @@ abstract class BucketTest {
         return store.list(prefix).stream().map(o -> o.key()).sorted().toList();
     }
 
+    /** All objects of the dev stack's server are as old as if that time had passed. */
+    final void pass(Duration time) throws Exception {
+        try (var all = Files.walk(base.resolve("s3/data").resolve(bucket))) {
+            for (Path p : all.filter(Files::isRegularFile).toList()) {
+                Files.setLastModifiedTime(
+                        p,
+                        FileTime.from(Files.getLastModifiedTime(p).toInstant().minus(time)));
+            }
+        }
+    }
+
     /** Maintenance that rewrites packs of which little is needed, and joins none. */
     static Keeper keeper(ObjectStore its, Repository repository, Path state) {
+        return keeper(its, repository, state, 0);
+    }
+
+    /** Maintenance that also joins packs that fill less of 1 MiB than that part in percent; 0: none. */
+    static Keeper keeper(ObjectStore its, Repository repository, Path state, int smallPercent) {
         return new Keeper(
                 its,
                 KEYS,
@@ -146,7 +163,7 @@ abstract class BucketTest {
                 new Leases(its, KEYS, repository),
                 new ZstdCodec(1),
                 2,
-                new Keeper.Repack(1 << 20, 5, 0, 1 << 30),
+                new Keeper.Repack(1 << 20, 5, smallPercent, 1 << 30),
                 state,
                 Clock.systemUTC());
     }

@@ -10,6 +10,7 @@ import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.storage.adapter.cli.StorageTool;
 import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.domain.WrapKey;
@@ -20,8 +21,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -263,6 +266,91 @@ class EncryptionIT extends BucketTest {
         assertThat(target.resolve(CP).resolve("checkpoint.json")).content().contains("net-a");
         assertThat(unknown.status()).isEqualTo(1);
         assertThat(unknown.err()).contains("UNKNOWN_CHECKPOINT");
+    }
+
+    /** Every file below a folder with its digest; of a checkpoint's manifest without the digests of VM manifests, which name keyed chunks. */
+    private static Map<String, String> files(Path folder) throws Exception {
+        Map<String, String> all = new TreeMap<>();
+        try (var walk = Files.walk(folder)) {
+            for (Path p : walk.toList()) {
+                byte[] data = Files.isDirectory(p) ? new byte[0] : Files.readAllBytes(p);
+                if (p.endsWith("checkpoint.json")) {
+                    data = new String(data, StandardCharsets.UTF_8)
+                            .replaceAll("\"manifestSha256\" : \"[0-9a-f]{64}\"", "")
+                            .getBytes(StandardCharsets.UTF_8);
+                }
+                all.put(folder.relativize(p).toString(), ChunkId.of(data).hex());
+            }
+        }
+        return all;
+    }
+
+    @Test
+    void fetchGivesOfAnEncryptedRepositoryTheFilesThatItGivesOfAPlainOne() throws Exception {
+        // Given: the same checkpoint in both
+        String encrypted = bucket;
+        Map<String, TestHost> hosts = new HashMap<>();
+        for (String key : new String[] {secret, null}) {
+            if (key == null) {
+                bucket = encrypted + "-plain";
+                store = connect(Duration.ofSeconds(60));
+                store.check(true);
+            }
+            TestHost h = host("of-" + bucket, key);
+            TestImage.write(h.image(CP, "a"), (2 << 20) + 4096, 1);
+            TestImage.write(h.image(CP, "b"), 1 << 20, 2);
+            commit(h, CP, archive(h, CP, "a", "b"));
+            hosts.put(bucket, h);
+        }
+
+        // When
+        Said ofPlain = tool(null, "fetch", CP, folder.resolve("plain").toString());
+        bucket = encrypted;
+        Said ofEncrypted = tool(secret, "fetch", CP, folder.resolve("clear").toString());
+
+        // Then
+        assertThat(ofPlain.status()).as(ofPlain.err()).isZero();
+        assertThat(ofEncrypted.status()).as(ofEncrypted.err()).isZero();
+        assertThat(files(folder.resolve("clear")))
+                .isEqualTo(files(folder.resolve("plain")))
+                .containsKeys(CP + "/a/ram.img", CP + "/b/devices.bin", CP + "/checkpoint.json");
+        for (String vm : List.of("a", "b")) {
+            TestImage.assertSame(
+                    hosts.get(encrypted).image(CP, vm),
+                    folder.resolve("clear").resolve(CP).resolve(vm));
+        }
+    }
+
+    @Test
+    void fetchWithoutTheKeyOrWithAnotherOneOrOfAnUnknownCheckpointIsRefusedAndLeavesNothing() throws Exception {
+        // Given
+        TestHost one = host("h1", secret);
+        TestImage.write(one.image(CP, "a"), 1 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        Path none = folder.resolve("some/where");
+        Path mine = Files.createDirectories(folder.resolve("mine"));
+        Files.writeString(mine.resolve("notes"), "mine");
+        Map<String, String> before = files(folder);
+
+        for (Path target : List.of(none, mine)) {
+            // When
+            Said wrong = tool(WrapKey.random(), "fetch", CP, target.toString());
+            Said without = tool(null, "fetch", CP, target.toString());
+            Said unknown = tool(secret, "fetch", "cp-none", target.toString());
+
+            // Then
+            for (Said s : List.of(wrong, without)) {
+                assertThat(s.status()).isEqualTo(1);
+                assertThat(s.out()).isEmpty();
+                assertThat(s.err())
+                        .startsWith("fetch: WRONG_KEY ")
+                        .contains(SETTING)
+                        .doesNotContain(secret);
+            }
+            assertThat(unknown.status()).isEqualTo(1);
+            assertThat(unknown.err()).startsWith("fetch: UNKNOWN_CHECKPOINT ");
+            assertThat(files(folder)).isEqualTo(before);
+        }
     }
 
     @Test

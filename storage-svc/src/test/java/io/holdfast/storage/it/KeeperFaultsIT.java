@@ -12,9 +12,6 @@ import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.StorageException;
 import io.holdfast.storage.maintenance.Keeper;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -67,17 +64,6 @@ class KeeperFaultsIT extends ProxiedBucketTest {
 
     private static Command.ForRepository forget() {
         return new Command.Forget(header("forget"), List.of(CP3), null, null, List.of(), false);
-    }
-
-    /** All objects are as old as if that time had passed. */
-    private void pass(Duration time) throws Exception {
-        try (var all = Files.walk(base.resolve("s3/data").resolve(bucket))) {
-            for (Path p : all.filter(Files::isRegularFile).toList()) {
-                Files.setLastModifiedTime(
-                        p,
-                        FileTime.from(Files.getLastModifiedTime(p).toInstant().minus(time)));
-            }
-        }
     }
 
     private void checkpoint(String id, long seed) throws Exception {

@@ -4,11 +4,18 @@ import static io.holdfast.storage.it.TestHost.archive;
 import static io.holdfast.storage.it.TestHost.commit;
 import static io.holdfast.storage.it.TestHost.failure;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.awaitility.Awaitility.await;
 
 import io.holdfast.devstack.FaultProxy.Fault;
 import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.storage.adapter.s3.S3ObjectStore;
 import io.holdfast.storage.app.Archiver;
+import io.holdfast.storage.app.Indexes;
+import io.holdfast.storage.domain.ChunkId;
+import io.holdfast.storage.domain.IndexFormat;
+import io.holdfast.storage.domain.PackFormat;
+import io.holdfast.storage.domain.PackFormat.Table;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -18,9 +25,17 @@ import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -267,9 +282,8 @@ class RobustnessIT extends ProxiedBucketTest {
         assertThat(e).hasMessageContaining("object some/prefix/packs/");
     }
 
-    @Test
-    void packThatWasCollectedMeanwhileIsFoundAgainWhereItsChunksAreNow() throws Exception {
-        // Given: two packs with the same chunks, each with its index; the first pair goes while a reader is at work
+    /** Two sets of packs with the same chunks, each with its index; the bucket has the index of the first, and the packs of the second. */
+    private TestHost twoSets() throws Exception {
         TestHost one = host("h1");
         TestImage.write(one.image(CP, "a"), 1 << 20, 1);
         commit(one, CP, archive(one, CP, "a"));
@@ -281,6 +295,14 @@ class RobustnessIT extends ProxiedBucketTest {
         archive(other, "cp-other", "a");
         move(root.resolve("index"), folder.resolve("new-index"));
         move(folder.resolve("old-index"), root.resolve("index"));
+        return one;
+    }
+
+    @Test
+    void packThatWasCollectedMeanwhileIsFoundAgainWhereItsChunksAreNow() throws Exception {
+        // Given: the first of two sets of packs goes while a reader is at work
+        TestHost one = twoSets();
+        Path root = object("some/prefix");
         Predicate<Seen> firstRead = s -> s.method().equals("GET") && s.path().contains("/packs/");
         AtomicInteger reads = new AtomicInteger();
         proxy.inject(Fault.DENIED, 1, s -> {
@@ -302,6 +324,100 @@ class RobustnessIT extends ProxiedBucketTest {
         // Then
         assertThat(reads.get()).isGreaterThan(1);
         TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void aLookAtThePacksThatWasCutShortTellsTheNextOneToFindTheirChunksElsewhere() throws Exception {
+        // Given: two sets of packs, and a host that knows both
+        TestHost one = twoSets();
+        Path root = object("some/prefix");
+        List<Table> tables;
+        try (var second = Files.list(folder.resolve("new-index"))) {
+            tables = IndexFormat.decode(
+                    "second", Files.readAllBytes(second.findFirst().orElseThrow()), false);
+        }
+        List<ChunkId> chunks = tables.stream()
+                .flatMap(t -> t.content().stream().map(PackFormat.Entry::id))
+                .toList();
+        move(folder.resolve("old-packs"), root.resolve("packs"));
+        move(folder.resolve("new-index"), root.resolve("index"));
+        TestHost two = host("h2");
+        Set<ChunkId> all = two.indexes().look(Set.of());
+        Set<ChunkId> ofSecond = tables.stream().map(Table::id).collect(Collectors.toSet());
+        boolean knowsSecond =
+                ofSecond.contains(two.indexes().find(chunks.get(0)).pack());
+        Set<ChunkId> gone =
+                all.stream().filter(p -> ofSecond.contains(p) == knowsSecond).collect(Collectors.toSet());
+
+        // When: those that it goes by vanish, and it cannot read the indexes when it sees that
+        gone.forEach(p -> delete(object(KEYS.pack(p))));
+        try (var copies = Files.list(two.state().resolve("index-cache"))) {
+            copies.forEach(RobustnessIT::delete);
+        }
+        AtomicInteger denied = proxy.inject(
+                Fault.DENIED, 0, s -> s.method().equals("GET") && s.path().contains("/index/"));
+        StorageException e = failure(() -> two.indexes().look());
+        proxy.heal();
+        Set<ChunkId> left = two.indexes().look();
+
+        // Then
+        assertThat(denied.get()).isPositive();
+        assertThat(e.code()).isEqualTo(ErrorCode.REPOSITORY_UNAVAILABLE);
+        assertThat(gone).isNotEmpty();
+        assertThat(left).isNotEmpty().doesNotContainAnyElementsOf(gone);
+        assertThat(chunks).isNotEmpty().allSatisfy(c -> assertThat(left)
+                .contains(two.indexes().find(c).pack()));
+        two.pull(CP, "a");
+        TestImage.assertSame(one.image(CP, "a"), two.image(CP, "a"));
+    }
+
+    @Test
+    void whoWaitsForARefreshThatHangsEndsWhenItIsInterrupted_andNothingStaysHeld() throws Exception {
+        // Given: the service's own look at the indexes gets no answer
+        TestHost one = host("h1");
+        TestImage.write(one.image(CP, "a"), 4 << 20, 1);
+        commit(one, CP, archive(one, CP, "a"));
+        TestImage.write(one.image(CP2, "a"), 4 << 20, 2);
+        AtomicInteger silent = proxy.inject(
+                Fault.SILENCE, 0, s -> s.path().contains("prefix=") && s.path().contains("index%2F"));
+        try (ExecutorService threads = Executors.newFixedThreadPool(2)) {
+            Future<Void> refresh = threads.submit(() -> {
+                one.indexes().refresh();
+                return null;
+            });
+            await("a listing in flight").until(() -> silent.get() > 0);
+            AtomicReference<Thread> at = new AtomicReference<>();
+            Future<StorageException> archive = threads.submit(() -> {
+                at.set(Thread.currentThread());
+                return failure(() -> archive(one, CP2, "a"));
+            });
+            await("the archive waits for it").until(() -> waitsForIndexes(at.get()));
+
+            // When
+            at.get().interrupt();
+
+            // Then
+            try {
+                assertThat(archive.get(10, TimeUnit.SECONDS).code()).isEqualTo(ErrorCode.INTERRUPTED);
+                assertThat(refresh.isDone()).as("the refresh still hangs").isFalse();
+            } finally {
+                proxy.heal();
+            }
+            refresh.get();
+        }
+        commit(one, CP2, archive(one, CP2, "a"));
+        TestHost two = host("h2");
+        two.pull(CP2, "a");
+        TestImage.assertSame(one.image(CP2, "a"), two.image(CP2, "a"));
+    }
+
+    private static boolean waitsForIndexes(Thread t) {
+        return t != null
+                && (t.getState() == Thread.State.BLOCKED || t.getState() == Thread.State.WAITING)
+                && Stream.of(t.getStackTrace())
+                        .anyMatch(f -> f.getClassName().equals(Indexes.class.getName())
+                                && f.getMethodName().equals("lease"))
+                && Stream.of(t.getStackTrace()).noneMatch(f -> f.getClassName().equals(S3ObjectStore.class.getName()));
     }
 
     private static boolean listsPacks(Seen s) {

@@ -6,6 +6,7 @@ import static org.awaitility.Awaitility.await;
 import io.cloudevents.CloudEvent;
 import io.holdfast.devstack.FaultProxy;
 import io.holdfast.devstack.FaultProxy.Fault;
+import io.holdfast.devstack.FaultProxy.Seen;
 import io.holdfast.devstack.KafkaBroker;
 import io.holdfast.devstack.ProcessKit;
 import io.holdfast.devstack.RepoRoot;
@@ -419,6 +420,146 @@ class StorageServiceIT {
             proxy.heal();
             send(new Command.Archive(header("h5", "archive", 3), checkpoint, List.of("a")));
             assertThat(end(operation + "/h5/archive/3")).isInstanceOf(Report.Archived.class);
+        }
+    }
+
+    private static Predicate<Seen> lists(String what) {
+        return r -> r.method().equals("GET")
+                && r.path().contains("prefix=")
+                && r.path().contains(what);
+    }
+
+    /** All but the first one. */
+    private static Predicate<Seen> later(Predicate<Seen> which) {
+        AtomicInteger n = new AtomicInteger();
+        return r -> which.test(r) && n.incrementAndGet() > 1;
+    }
+
+    @Test
+    void abortThatInterruptsAListingInFlight_endsItsArchiveAtOnceAndLeavesNothingLockedOrToBeUploadedAgain()
+            throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given: a repository that has half of the images; listings go through minio-java, which works in other
+            // threads
+            service(
+                    "h9",
+                    Map.of(
+                            "holdfast.storage.endpoint",
+                            proxy.endpoint(),
+                            "holdfast.storage.retry-time",
+                            "PT300S",
+                            "holdfast.storage.pack-bytes",
+                            "1048576"));
+            awaitAlive("h9");
+            Path folder = images("h9").resolve(checkpoint);
+            TestImage.write(folder.resolve("a"), 16 << 20, 10);
+            send(new Command.Archive(header("h9", "archive", 1), checkpoint, List.of("a")));
+            assertThat(end(operation + "/h9/archive/1")).isInstanceOf(Report.Archived.class);
+            TestImage.write(folder.resolve("b"), 8 << 20, 11);
+            List<String> vms = List.of("a", "b");
+            int attempt = 1;
+            for (Predicate<Seen> which : List.of(lists("gc%2Fmark-"), lists("=packs%2F"), later(lists("=packs%2F")))) {
+                attempt++;
+                AtomicInteger silent = proxy.inject(Fault.SILENCE, 0, which);
+                send(new Command.Archive(header("h9", "archive", attempt), checkpoint, vms));
+                await("a listing in flight").atMost(LIMIT).until(() -> silent.get() > 0);
+
+                // When
+                long start = System.nanoTime();
+                send(new Command.Abort(header("h9", "abort", attempt), checkpoint, "the test says so"));
+
+                // Then: long before the server's silence is given up
+                aborted(operation + "/h9/archive/" + attempt);
+                assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(10));
+                assertThat(base.resolve("s3/data/holdfast-it/vms")
+                                .resolve(checkpoint)
+                                .resolve("b.hfvm"))
+                        .doesNotExist();
+                proxy.heal();
+            }
+            // no lease is left: while one is held, copies of indexes that are gone stay
+            Path copy = base.resolve("h9/state/index-cache").resolve("ab".repeat(32));
+            Files.createFile(copy);
+            proxy.forget();
+            send(new Command.Archive(header("h9", "archive", 5), checkpoint, vms));
+            var archived = (Report.Archived) end(operation + "/h9/archive/5");
+            assertThat(copy).doesNotExist();
+            assertThat(archived.figures().newBytes()).isZero();
+            assertThat(proxy.seen())
+                    .filteredOn(r -> r.method().equals("PUT"))
+                    .isNotEmpty()
+                    .noneMatch(r -> r.path().contains("/packs/"));
+            send(new Command.Prune(new Command.Header(operation, null, "h9", "prune", 1, 1), true));
+            assertThat(end(operation + "/h9/prune/1")).isInstanceOf(Report.Pruned.class);
+            send(new Command.Commit(header("h9", "commit", 1), manifest(archived.vms())));
+            assertThat(end(operation + "/h9/commit/1")).isInstanceOf(Report.Committed.class);
+            send(new Command.Pull(header("h1", "pull", 1), checkpoint, null, vms));
+            assertThat(end(operation + "/h1/pull/1")).isInstanceOf(Report.Pulled.class);
+            for (String vm : vms) {
+                TestImage.assertSame(
+                        folder.resolve(vm), images("h1").resolve(checkpoint).resolve(vm));
+            }
+        }
+    }
+
+    /** Reports of progress that came before the end of a command, in their order. */
+    private List<Report.Progress> progress(Report end) {
+        return seen.subList(0, seen.indexOf(end)).stream()
+                .filter(Report.Progress.class::isInstance)
+                .map(Report.Progress.class::cast)
+                .filter(p -> p.header().operation().equals(operation)
+                        && p.header().phase().equals(end.header().phase()))
+                .toList();
+    }
+
+    private static void rises(List<Report.Progress> told, long total) {
+        assertThat(told).as("a report a second").hasSizeGreaterThan(3);
+        long done = -1;
+        for (int i = 0; i < told.size(); i++) {
+            Report.Progress p = told.get(i);
+            assertThat(p.header().sequence()).isEqualTo(i + 1);
+            assertThat(p.unit()).isEqualTo("bytes");
+            assertThat(p.total()).isEqualTo(total);
+            assertThat(p.done()).isGreaterThan(done).isLessThanOrEqualTo(total);
+            done = p.done();
+            if (i > 0) {
+                assertThat(p.perSecond()).as("rate of %s", p).isBetween(1L, total);
+                assertThat(p.secondsLeft())
+                        .as("time left of %s", p)
+                        .isEqualTo((total - done + p.perSecond() - 1) / p.perSecond());
+            }
+        }
+        assertThat(done).as("what was told last").isEqualTo(total);
+        assertThat(told.get(told.size() - 1).secondsLeft()).isZero();
+    }
+
+    @Test
+    void progressOfAnArchiveAndOfAPullFarFromTheBucketIsTold_risesAndEndsAtTheTotal() throws Exception {
+        try (FaultProxy proxy = FaultProxy.before(s3.endpoint())) {
+            // Given
+            service(
+                    "h10",
+                    Map.of("holdfast.storage.endpoint", proxy.endpoint(), "holdfast.storage.pack-bytes", "1048576"));
+            awaitAlive("h10");
+            Path image = images("h10").resolve(checkpoint).resolve("a");
+            TestImage.write(image, 96 << 20, 12);
+            proxy.latency(Duration.ofMillis(500));
+
+            // When
+            send(new Command.Archive(header("h10", "archive", 1), checkpoint, List.of("a")));
+            var archived = (Report.Archived) end(operation + "/h10/archive/1");
+            List<Report.Progress> up = progress(archived);
+            send(new Command.Commit(header("h10", "commit", 1), manifest(archived.vms())));
+            end(operation + "/h10/commit/1");
+            Files.move(image, base.resolve("moved-" + checkpoint));
+            send(new Command.Pull(header("h10", "pull", 1), checkpoint, null, List.of("a")));
+            Report pulled = end(operation + "/h10/pull/1");
+            List<Report.Progress> down = progress(pulled);
+
+            // Then
+            assertThat(pulled).isInstanceOf(Report.Pulled.class);
+            rises(up, archived.figures().dataBytes());
+            rises(down, archived.figures().dataBytes());
         }
     }
 

@@ -35,13 +35,32 @@ final class FetchCommand {
         }
         String checkpoint = words.get(0);
         Path folder = Path.of(words.get(1)).toAbsolutePath().normalize();
-        // beside the images: who ends this and removes the folder leaves nothing
-        Path state = Files.createTempDirectory(Files.createDirectories(folder), ".fetch");
         try (S3ObjectStore store = Settings.store()) {
             Keys keys = Settings.keys();
-            Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key())
-                    .roomOfLarge(new MappedRoom(state));
-            CheckpointManifest manifest = repository.checkpoint(checkpoint);
+            Repository repository = new Repository(store, keys, RepositoryConfig.DEFAULT_CHUNK, Settings.key());
+            CheckpointManifest manifest =
+                    repository.checkpoint(checkpoint); // before anything is made: refused, it leaves nothing
+            fetch(store, keys, repository, manifest, folder, out);
+            return 0;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return 1;
+        }
+    }
+
+    private static void fetch(
+            S3ObjectStore store,
+            Keys keys,
+            Repository repository,
+            CheckpointManifest manifest,
+            Path folder,
+            PrintStream out)
+            throws StorageException, IOException, InterruptedException {
+        String checkpoint = manifest.checkpoint();
+        // beside the images: who ends this and removes the folder leaves nothing
+        Path state = Files.createTempDirectory(Files.createDirectories(folder), ".fetch");
+        try {
+            repository.roomOfLarge(new MappedRoom(state));
             Files.createDirectories(folder.resolve(checkpoint));
             var settings = new io.holdfast.storage.app.Settings(
                     "export", folder, state, RepositoryConfig.DEFAULT_CHUNK, 1 << 24, 1, TRANSFERS);
@@ -54,10 +73,6 @@ final class FetchCommand {
             Files.write(
                     folder.resolve(checkpoint).resolve("checkpoint.json"),
                     EventCodec.json().writerWithDefaultPrettyPrinter().writeValueAsBytes(manifest));
-            return 0;
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return 1;
         } finally {
             Folders.delete(state);
         }
