@@ -7,9 +7,12 @@ import io.holdfast.cli.Text;
 import io.holdfast.schemas.event.PublicEvent;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.view.InstanceView;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -131,8 +134,30 @@ public final class Demo {
                     return watch.awaitProgress(second, 5, 200, LONG);
                 });
                 show();
+            } catch (RuntimeException e) {
+                keepConsoles();
+                throw e;
             } finally {
                 cleanUp();
+            }
+        }
+
+        /** What the guests said, which nothing else tells once the stack is gone. */
+        private void keepConsoles() {
+            try {
+                Path folder = Files.createTempDirectory("holdfast-demo");
+                for (String instance : deployed) {
+                    for (InstanceView.VmView vm :
+                            api.instance(instance).map(InstanceView::vms).orElse(List.of())) {
+                        Path console = lab.console(vm.host(), instance, vm.vm());
+                        if (Files.exists(console)) {
+                            Files.copy(console, folder.resolve(instance + "-" + vm.vm() + ".log"));
+                        }
+                    }
+                }
+                say("consoles of the VMs are kept in " + folder);
+            } catch (IOException | RuntimeException e) {
+                say("consoles of the VMs could not be kept: " + e.getMessage());
             }
         }
 
