@@ -180,12 +180,12 @@ public final class Engine implements AutoCloseable {
                     && p.event() instanceof PublicEvent.Progressed w
                     && w.why() != null) {
                 LOG.warnf(
-                        "operation=%s instance=%s phase=%s host=%s event=tried-again at=%s code=%s reason=\"%s\"",
+                        "operation=%s instance=%s phase=%s host=%s event=%s code=%s reason=\"%s\"",
                         w.operation(),
                         w.instance(),
                         w.phase(),
                         w.host(),
-                        w.again(),
+                        w.again() == null ? "waited-for" : "tried-again at=" + w.again(),
                         w.why().code(),
                         w.why().message());
             }

@@ -885,7 +885,8 @@ public final class Decider {
 
         void send(Operation op, Collection<String> targets) {
             for (String host : targets) {
-                if (!(op.state() instanceof Retried r) || r.due(host, now)) {
+                // to a silent one nothing is sent that it would find a hundred times when it is back
+                if (!(op.state() instanceof Retried r) || (r.due(host, now) && !lost(r, host))) {
                     outward.add(new Effect.Send(command(op, host), op.trace()));
                 }
             }
@@ -1304,13 +1305,14 @@ public final class Decider {
         /** The images are complete on the hosts: while the bucket may come back in time, they are not given up. */
         void retryOrFail(Operation op, Retried s, HostFailure failure) {
             int attempt = s.attempt(failure.host());
+            int silences = s.silences(failure.host());
             Instant at = now.plus(settings.retryAfter(attempt));
-            Instant until = s.span().startedAt().plus(settings.limit(Phases.ARCHIVE));
-            if (!RETRIED.contains(failure.code())) {
+            // after a silence the host may find the command older than it takes
+            if (!RETRIED.contains(failure.code()) && !(failure.code() == ErrorCode.TOO_LATE && silences > 0)) {
                 fail(op, failure);
                 return;
             }
-            if (!at.isBefore(until)) {
+            if (!at.isBefore(until(s))) {
                 fail(op, tried(s, failure));
                 return;
             }
@@ -1318,15 +1320,63 @@ public final class Decider {
             if (s instanceof Committing) { // each attempt has the phase's own, short limit
                 span = new Span(span.startedAt(), at.plus(settings.limit(Phases.COMMIT)));
             }
-            Operation next = op.in(s.again(new Retry(attempt + 1, at, failure), span));
+            again(op, s, new Retry(attempt + 1, at, failure, silences), span);
+        }
+
+        void again(Operation op, Retried s, Retry retry, Span span) {
+            Operation next = op.in(s.again(retry, span));
             put(next);
-            outward.add(retried(next, (Retried) next.state(), failure.host()));
+            outward.add(retried(next, (Retried) next.state(), retry.why().host()));
+        }
+
+        /** When an archive or commit is given up: {@code limits.archive} after the phase began, or when its span is over. */
+        Instant until(Retried s) {
+            return s instanceof Committing
+                    ? s.span().startedAt().plus(settings.limit(Phases.ARCHIVE))
+                    : s.span().deadline();
+        }
+
+        /**
+         * A look at a storage service that has not answered. A silent one goes on from its journal at its next start, or is
+         * asked again then: giving up would remove the images of every host, which are the only copy.
+         */
+        void await(Operation op, Retried s, String host) {
+            boolean over = !now.isBefore(s.span().deadline());
+            if (!lost(s, host)) {
+                if (over) {
+                    fail(op, timeout(s, host));
+                }
+                return;
+            }
+            var silent = new HostFailure(
+                    host,
+                    ErrorCode.HOST_UNAVAILABLE,
+                    "its storage service has not been heard of for "
+                            + settings.lost().toSeconds() + " s in phase " + s.phase(),
+                    "start it, and it goes on; if it runs, the host or the broker is overloaded: see its log");
+            if (over && !now.isBefore(until(s))) {
+                fail(op, tried(s, silent));
+                return;
+            }
+            // an attempt at a commit has its time when the host is back
+            Span span = over ? new Span(s.span().startedAt(), now.plus(settings.limit(Phases.COMMIT))) : s.span();
+            Retry before = s.retries().get(host);
+            if (before == null || !before.silent() || heardSince(before.at(), host)) {
+                again(op, s, new Retry(s.attempt(host), now, silent, s.silences(host) + 1), span);
+            } else if (over) {
+                put(op.in(s.within(span)));
+            }
+        }
+
+        boolean heardSince(Instant then, String host) {
+            HostInfo h = hosts.get(host);
+            return h != null && h.storageSeen() != null && h.storageSeen().isAfter(then);
         }
 
         /** A failure, with how often and how long was tried. */
         HostFailure tried(Retried s, HostFailure failure) {
             int attempts = s.attempt(failure.host());
-            return attempts == 1
+            return attempts == 1 && failure.code() != ErrorCode.HOST_UNAVAILABLE
                     ? failure
                     : new HostFailure(
                             failure.host(),
@@ -1454,8 +1504,22 @@ public final class Decider {
             }
         }
 
-        void tick(Operation op, Active state) {
-            if (!now.isBefore(state.span().deadline())) {
+        void tick(Operation known, Active before) {
+            Operation op = known;
+            Active state = before;
+            if (state instanceof Retried) {
+                for (String host : before.waiting()) {
+                    if (!stillWaits(op, host)) {
+                        return; // given up as a whole
+                    }
+                    await(op, (Retried) op.state(), host);
+                    op = operations.get(op.id());
+                }
+                if (!(op.state() instanceof Retried s)) {
+                    return;
+                }
+                state = s;
+            } else if (!now.isBefore(state.span().deadline())) {
                 for (String host : state.waiting()) {
                     if (!stillWaits(op, host)) {
                         break; // a forward phase is given up as a whole
@@ -1463,17 +1527,19 @@ public final class Decider {
                     unanswered(operations.get(op.id()), timeout(state, host));
                 }
                 return;
-            }
-            for (String host : state.waiting()) {
-                if (lost(state, host)) {
-                    unanswered(
-                            op,
-                            new HostFailure(
-                                    host,
-                                    ErrorCode.HOST_UNAVAILABLE,
-                                    "not heard of for " + settings.lost().toSeconds() + " s in phase " + state.phase(),
-                                    "start its host agent and storage service; if they run, the host or the broker is overloaded: see their logs"));
-                    return;
+            } else {
+                for (String host : state.waiting()) {
+                    if (lost(state, host)) {
+                        unanswered(
+                                op,
+                                new HostFailure(
+                                        host,
+                                        ErrorCode.HOST_UNAVAILABLE,
+                                        "not heard of for " + settings.lost().toSeconds() + " s in phase "
+                                                + state.phase(),
+                                        "start its host agent and storage service; if they run, the host or the broker is overloaded: see their logs"));
+                        return;
+                    }
                 }
             }
             Instant sent = sentAt.get(op.id());
@@ -1498,7 +1564,9 @@ public final class Decider {
         }
 
         HostFailure timeout(Active state, String host) {
-            if (state instanceof Retried s && s.retries().containsKey(host)) {
+            if (state instanceof Retried s
+                    && s.retries().containsKey(host)
+                    && RETRIED.contains(s.retries().get(host).why().code())) {
                 return tried(s, s.retries().get(host).why()); // that it failed tells more than that it is late
             }
             return new HostFailure(
@@ -1612,11 +1680,12 @@ public final class Decider {
                     op.trace());
         }
 
-        /** A host is asked again: when, and why. */
+        /** A host is asked again: when, and why; or it is silent: why. */
         Effect.Publish retried(Operation op, Retried s, String host) {
             Retry r = s.retries().get(host);
             return new Effect.Publish(
-                    op.id() + "/" + s.phase() + "/" + host + "/waiting/" + r.attempt(),
+                    op.id() + "/" + s.phase() + "/" + host
+                            + (r.silent() ? "/silent/" + r.silences() : "/waiting/" + r.attempt()),
                     op.id(),
                     new PublicEvent.Progressed(
                             op.id(),
@@ -1629,7 +1698,7 @@ public final class Decider {
                             null,
                             null,
                             null,
-                            r.at(),
+                            r.silent() ? null : r.at(),
                             r.why()),
                     op.trace());
         }
