@@ -73,8 +73,8 @@ public interface CoordinatorConfig {
     Topics topics();
 
     /**
-     * An archive or commit that fails because the bucket does not answer, refuses or is full is asked for again, until
-     * {@code limits.archive} is over.
+     * An archive or commit that fails because the bucket does not answer, refuses or is full, or a commit that is not
+     * answered within {@code limits.commit}, is asked for again, until {@code limits.archive} is over.
      */
     interface ArchiveRetry {
         /** Time before the second attempt; it doubles with each one. */

@@ -71,7 +71,7 @@ public final class Decider {
     private static final Duration LONGEST_LEAD = Duration.ofSeconds(10);
 
     /** What is wrong with the bucket may pass, or be mended by hand. */
-    private static final Set<ErrorCode> RETRIED = Set.of(ErrorCode.REPOSITORY_UNAVAILABLE, ErrorCode.REPOSITORY_FULL);
+    private static final Set<ErrorCode> OF_BUCKET = Set.of(ErrorCode.REPOSITORY_UNAVAILABLE, ErrorCode.REPOSITORY_FULL);
 
     private static final Duration RESUME_LEAD = Duration.ofMillis(300);
 
@@ -1307,8 +1307,13 @@ public final class Decider {
             int attempt = s.attempt(failure.host());
             int silences = s.silences(failure.host());
             Instant at = now.plus(settings.retryAfter(attempt));
-            // after a silence the host may find the command older than it takes
-            if (!RETRIED.contains(failure.code()) && !(failure.code() == ErrorCode.TOO_LATE && silences > 0)) {
+            boolean again =
+                    switch (failure.code()) {
+                        case TOO_LATE -> silences > 0; // then it may have found the command older than it takes
+                        case PHASE_TIMEOUT -> s instanceof Committing;
+                        default -> OF_BUCKET.contains(failure.code());
+                    };
+            if (!again) {
                 fail(op, failure);
                 return;
             }
@@ -1343,8 +1348,11 @@ public final class Decider {
         void await(Operation op, Retried s, String host) {
             boolean over = !now.isBefore(s.span().deadline());
             if (!lost(s, host)) {
-                if (over) {
-                    fail(op, timeout(s, host));
+                if (over && s instanceof Committing) {
+                    retryOrFail(
+                            op, s, late(s, host)); // who is late with it is at work still, or does it again: the same
+                } else if (over) {
+                    fail(op, tried(s, late(s, host)));
                 }
                 return;
             }
@@ -1366,6 +1374,12 @@ public final class Decider {
             } else if (over) {
                 put(op.in(s.within(span)));
             }
+        }
+
+        /** What is to be said of a host that has not answered in time: that it failed tells more than that it is late. */
+        HostFailure late(Retried s, String host) {
+            Retry r = s.retries().get(host);
+            return r != null && OF_BUCKET.contains(r.why().code()) ? r.why() : timeout(s, host);
         }
 
         boolean heardSince(Instant then, String host) {
@@ -1564,11 +1578,6 @@ public final class Decider {
         }
 
         HostFailure timeout(Active state, String host) {
-            if (state instanceof Retried s
-                    && s.retries().containsKey(host)
-                    && RETRIED.contains(s.retries().get(host).why().code())) {
-                return tried(s, s.retries().get(host).why()); // that it failed tells more than that it is late
-            }
             return new HostFailure(
                     host,
                     ErrorCode.PHASE_TIMEOUT,

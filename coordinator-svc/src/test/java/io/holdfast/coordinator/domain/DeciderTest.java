@@ -387,6 +387,48 @@ class DeciderTest {
         assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
     }
 
+    @Test
+    void givenACommit_whenItIsNotAnsweredInItsTime_itIsAskedForAgain_andTheFirstAnswerCounts() {
+        archiving().forEach(this::answer);
+        Command commit = commands().getFirst();
+
+        assertThat(sentTo("h1", Duration.ofSeconds(122))).containsExactly(commit);
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        assertThat(waiting()).singleElement().satisfies(p -> {
+            assertThat(p.phase()).isEqualTo("commit");
+            assertThat(p.why().code()).isEqualTo(ErrorCode.PHASE_TIMEOUT);
+            assertThat(p.again()).isNotNull();
+        });
+        assertThat(sentTo("h1", Duration.ofSeconds(6)))
+                .singleElement()
+                .satisfies(c -> assertThat(c.header().attempt()).isEqualTo(2));
+        later(Duration.ofMinutes(10), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+
+        answer(commit);
+
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+    }
+
+    @Test
+    void givenACommit_whenItIsNotAnsweredUntilTheTimeOfTheArchiveIsOver_itFailsLateAndBounded() {
+        archiving().forEach(this::answer);
+
+        later(Duration.ofMinutes(57), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        for (int i = 0; i < 60 * 10 && commands().stream().noneMatch(Command.Abort.class::isInstance); i++) {
+            later(Duration.ofSeconds(1), "h1", "h2");
+        }
+        assertThat(Duration.between(Fixture.T0, now)).isLessThan(Duration.ofMinutes(63));
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.PHASE_TIMEOUT);
+            assertThat(f.phase()).isEqualTo("commit");
+            assertThat(f.message()).contains("(attempt ");
+        });
+    }
+
     // ---- a storage service that is silent
 
     @Test
