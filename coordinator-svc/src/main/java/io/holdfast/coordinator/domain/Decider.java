@@ -64,7 +64,7 @@ import java.util.TreeSet;
  * command that is sent again (after a crash, or because no answer came) is the same command; only its epoch may be newer.
  */
 public final class Decider {
-    /** After a restart of the coordinator every phase has at least that long: answers may lie unread in the topic. */
+    /** After a restart or stall of the coordinator every phase has at least that long: answers may lie unread in the topic. */
     private static final Duration RECOVERY_GRACE = Duration.ofSeconds(10);
 
     /** A prepared host gives up by itself after a minute: no cut is set further ahead than a part of that. */
@@ -99,6 +99,7 @@ public final class Decider {
             case Input.Uncataloged u -> step.checkpoints = Sorted.without(step.checkpoints, u.checkpoint());
             case Input.Announced a -> step.announced(a.operation());
             case Input.Recovered r -> step.recovered();
+            case Input.Stalled s -> step.since = now;
             case Input.Tick t -> step.tick();
         }
         return step.decision();
@@ -1346,7 +1347,7 @@ public final class Decider {
          * asked again then: giving up would remove the images of every host, which are the only copy.
          */
         void await(Operation op, Retried s, String host) {
-            boolean over = !now.isBefore(s.span().deadline());
+            boolean over = over(s);
             if (!lost(s, host)) {
                 if (over && s instanceof Committing) {
                     retryOrFail(
@@ -1533,7 +1534,7 @@ public final class Decider {
                     return;
                 }
                 state = s;
-            } else if (!now.isBefore(state.span().deadline())) {
+            } else if (over(state)) {
                 for (String host : state.waiting()) {
                     if (!stillWaits(op, host)) {
                         break; // a forward phase is given up as a whole
@@ -1575,6 +1576,11 @@ public final class Decider {
             return operations.get(op.id()).state() instanceof Active now1
                     && now1.phase().equals(op.state().phase())
                     && now1.waiting().contains(host);
+        }
+
+        /** Whether the phase's time is over, and was long enough for answers to be read. */
+        boolean over(Active state) {
+            return !now.isBefore(state.span().deadline()) && !now.isBefore(since.plus(RECOVERY_GRACE));
         }
 
         HostFailure timeout(Active state, String host) {

@@ -611,6 +611,42 @@ class DeciderTest {
     }
 
     @Test
+    void givenADeciderThatStoodStill_whenItGoesOn_nobodyIsLostOrLateBeforeWhatLiesUnreadIsRead() {
+        hosts("h1");
+        give(new Input.Recovered());
+        ask("d", deploy("net", 1, Map.of()));
+
+        now = now.plusSeconds(300);
+        give(new Input.Stalled());
+        give(new Input.Tick());
+
+        assertThat(commands()).as("given up").noneMatch(Command.Destroy.class::isInstance);
+        now = now.plusSeconds(9);
+        give(new Input.Tick());
+        assertThat(commands()).as("given up").noneMatch(Command.Destroy.class::isInstance);
+        now = now.plusSeconds(2);
+        give(new Input.Tick());
+        assertThat(commands()).singleElement().isInstanceOf(Command.Destroy.class);
+    }
+
+    @Test
+    void givenADeciderThatStoodStill_whenAHostStaysSilent_itIsGivenUpAsLateAsAfterAStart() {
+        hosts("h1");
+        give(new Input.Recovered());
+        ask("d", deploy("net", 1, Map.of()));
+        now = now.plusSeconds(40);
+        give(new Input.Stalled());
+
+        now = now.plusSeconds(30);
+        give(new Input.Tick());
+        assertThat(commands()).as("given up").noneMatch(Command.Destroy.class::isInstance);
+        now = now.plusSeconds(1);
+        give(new Input.Tick());
+
+        assertThat(commands()).singleElement().isInstanceOf(Command.Destroy.class);
+    }
+
+    @Test
     void givenARunningInstance_whenAHeartbeatFromBeforeItRanComes_noVmCountsAsEnded() {
         running("net", 1, "h1");
 
