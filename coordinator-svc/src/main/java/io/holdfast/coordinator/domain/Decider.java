@@ -595,7 +595,24 @@ public final class Decider {
                     }
                     for (int i = 0; named && i < f.checkpoints().size(); i++) {
                         String id = f.checkpoints().get(i);
-                        known(id, "/checkpoints/" + i, found);
+                        // the catalog may lack it, as one whose manifest a rebuild could not read
+                        if (!Names.isName(id)) {
+                            found.add(new Problem(
+                                    ErrorCode.INVALID_EVENT,
+                                    "/checkpoints/" + i,
+                                    "not a name: " + Names.quote(id),
+                                    "list the checkpoints; verify and rebuild name damaged ones"));
+                        }
+                        if (operations.values().stream()
+                                .anyMatch(o -> !o.ended()
+                                        && o.kind() == OperationKind.checkpoint
+                                        && id.equals(o.checkpoint()))) {
+                            found.add(new Problem(
+                                    ErrorCode.REPOSITORY_BUSY,
+                                    "/checkpoints/" + i,
+                                    "checkpoint " + id + " is being taken",
+                                    "ask again when its operation has ended"));
+                        }
                         if (inUse.contains(id)) {
                             found.add(new Problem(
                                     ErrorCode.REPOSITORY_BUSY,

@@ -139,6 +139,21 @@ class DeciderTest {
                 .isEqualTo(now.plusSeconds(4).toEpochMilli()));
     }
 
+    @Test
+    void givenACheckpointThatIsBeingTaken_whenItIsToBeForgotten_itIsRejectedBusy() {
+        String checkpoint = archiving().stream()
+                .map(c -> ((Command.Archive) c).checkpoint())
+                .findFirst()
+                .orElseThrow();
+
+        ask("f", new Request.Forget(List.of(checkpoint), null, null, null));
+
+        assertThat(rejected()).singleElement().satisfies(p -> {
+            assertThat(p.code()).isEqualTo(ErrorCode.REPOSITORY_BUSY);
+            assertThat(p.message()).contains(checkpoint);
+        });
+    }
+
     // ---- repeats and identity
 
     @Test
