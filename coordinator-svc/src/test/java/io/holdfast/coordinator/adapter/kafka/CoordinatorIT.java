@@ -253,8 +253,10 @@ class CoordinatorIT {
         String verify = "-Dholdfast.coordinator.schedule.verify.every=24h";
         String prune = "-Dholdfast.coordinator.schedule.prune.every=24h";
         coordinator.close();
-        startCoordinator(verify, prune);
-        until(() -> scheduled(OperationKind.verify) == 1 && scheduled(OperationKind.prune) == 1);
+        startCoordinator(verify, prune, "-Dholdfast.coordinator.schedule.stats.every=24h");
+        until(() -> scheduled(OperationKind.verify) == 1
+                && scheduled(OperationKind.prune) == 1
+                && scheduled(OperationKind.stats) == 1);
         until(() -> !peers.of(PublicEvent.PruneCompleted.class, e -> true).isEmpty());
 
         coordinator.close();
@@ -264,6 +266,11 @@ class CoordinatorIT {
                 "-Dholdfast.coordinator.schedule.forget.every=24h",
                 "-Dholdfast.coordinator.schedule.forget.keep-last=1000");
         until(() -> scheduled(OperationKind.forget) == 1); // the clock was looked at
+        until(() -> !peers.of(PublicEvent.ForgetCompleted.class, e -> true).isEmpty());
+
+        coordinator.close();
+        startCoordinator(verify, prune, "-Dholdfast.coordinator.schedule.rebuild.every=24h");
+        until(() -> scheduled(OperationKind.rebuild) == 1);
         ask("after-schedule", new Request.Stats(null));
         until(() -> peers.of(PublicEvent.Accepted.class, a -> a.requestId().equals("after-schedule"))
                         .size()
