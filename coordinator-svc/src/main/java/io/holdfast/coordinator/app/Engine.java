@@ -30,6 +30,9 @@ public final class Engine implements AutoCloseable {
     private static final Logger LOG = Logger.getLogger(Engine.class);
     private static final Duration EFFECT_LIMIT = Duration.ofMinutes(3);
 
+    /** When so much more than a tick has gone by without a decision, hosts may have been heard of meanwhile. */
+    private static final Duration STALL = Duration.ofSeconds(5);
+
     /** Where effects go. Futures complete when the broker has acknowledged. Called by the engine's thread only. */
     public interface Outbox {
         /** Writes a journal record. */
@@ -64,6 +67,9 @@ public final class Engine implements AutoCloseable {
     private volatile boolean running;
     private volatile boolean stopped;
     private Instant last = Instant.MIN;
+    /** When a decision was made last, or could have been. */
+    private Instant awake;
+
     private Thread thread;
 
     /**
@@ -120,6 +126,7 @@ public final class Engine implements AutoCloseable {
     }
 
     private void run() {
+        awake = clock.instant();
         process(new Input.Recovered());
         running = !stopped;
         Instant nextTick = clock.instant().plus(tick);
@@ -128,12 +135,14 @@ public final class Engine implements AutoCloseable {
                 long wait = Duration.between(clock.instant(), nextTick).toMillis();
                 Item item = queue.poll(Math.max(0, wait), TimeUnit.MILLISECONDS);
                 if (item != null) {
+                    stayAwake();
                     process(item.input());
                     if (!stopped) {
                         item.done().complete(null);
                     }
                 }
                 if (!clock.instant().isBefore(nextTick)) {
+                    stayAwake();
                     process(new Input.Tick());
                     nextTick = clock.instant().plus(tick);
                 }
@@ -145,6 +154,20 @@ public final class Engine implements AutoCloseable {
             }
         }
         running = false;
+    }
+
+    /**
+     * Before a decision. If the last one is long ago, because the broker took nothing, the process was stopped or its clock
+     * was set, nobody was silent: what hosts said lies unread.
+     */
+    private void stayAwake() {
+        Instant now = clock.instant();
+        if (awake.plus(tick).plus(STALL).isBefore(now)) {
+            LOG.warnf(
+                    "event=stood_still seconds=%d", Duration.between(awake, now).toSeconds());
+            process(new Input.Stalled());
+        }
+        awake = now;
     }
 
     private void process(Input input) {
@@ -180,12 +203,12 @@ public final class Engine implements AutoCloseable {
                     && p.event() instanceof PublicEvent.Progressed w
                     && w.why() != null) {
                 LOG.warnf(
-                        "operation=%s instance=%s phase=%s host=%s event=tried-again at=%s code=%s reason=\"%s\"",
+                        "operation=%s instance=%s phase=%s host=%s event=%s code=%s reason=\"%s\"",
                         w.operation(),
                         w.instance(),
                         w.phase(),
                         w.host(),
-                        w.again(),
+                        w.again() == null ? "waited-for" : "tried-again at=" + w.again(),
                         w.why().code(),
                         w.why().message());
             }

@@ -73,8 +73,8 @@ public interface CoordinatorConfig {
     Topics topics();
 
     /**
-     * An archive or commit that fails because the bucket does not answer, refuses or is full is asked for again, until
-     * {@code limits.archive} is over.
+     * An archive or commit that fails because the bucket does not answer, refuses or is full, or a commit that is not
+     * answered within {@code limits.commit}, is asked for again, until {@code limits.archive} is over.
      */
     interface ArchiveRetry {
         /** Time before the second attempt; it doubles with each one. */
@@ -191,6 +191,12 @@ public interface CoordinatorConfig {
         /** Prune. */
         Prune prune();
 
+        /** Stats. */
+        Stats stats();
+
+        /** Rebuild. */
+        Rebuild rebuild();
+
         /** Verify. */
         interface Verify {
             /** Time between runs, counted from midnight UTC; nothing: never. */
@@ -235,6 +241,29 @@ public interface CoordinatorConfig {
 
         /** Prune. */
         interface Prune {
+            /** Time between runs, counted from midnight UTC; nothing: never. */
+            Optional<Duration> every();
+
+            /** How long after the beginning of each such time it runs. */
+            @WithDefault("0s")
+            Duration offset();
+        }
+
+        /** Stats. */
+        interface Stats {
+            /** Time between runs, counted from midnight UTC; nothing: never. */
+            Optional<Duration> every();
+
+            /** How long after the beginning of each such time it runs. */
+            @WithDefault("0s")
+            Duration offset();
+
+            /** Of the lines by instance only that one; nothing: all. */
+            Optional<String> instance();
+        }
+
+        /** Rebuild. */
+        interface Rebuild {
             /** Time between runs, counted from midnight UTC; nothing: never. */
             Optional<Duration> every();
 
@@ -290,6 +319,12 @@ public interface CoordinatorConfig {
         });
         var p = schedule().prune();
         p.every().ifPresent(e -> jobs.add(new Schedule.Job("prune", e, p.offset(), new Request.Prune(false))));
+        var s = schedule().stats();
+        s.every()
+                .ifPresent(e -> jobs.add(new Schedule.Job(
+                        "stats", e, s.offset(), new Request.Stats(s.instance().orElse(null)))));
+        var r = schedule().rebuild();
+        r.every().ifPresent(e -> jobs.add(new Schedule.Job("rebuild", e, r.offset(), new Request.Rebuild(false))));
         return jobs;
     }
 

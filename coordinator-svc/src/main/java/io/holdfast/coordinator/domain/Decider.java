@@ -64,14 +64,14 @@ import java.util.TreeSet;
  * command that is sent again (after a crash, or because no answer came) is the same command; only its epoch may be newer.
  */
 public final class Decider {
-    /** After a restart of the coordinator every phase has at least that long: answers may lie unread in the topic. */
+    /** After a restart or stall of the coordinator every phase has at least that long: answers may lie unread in the topic. */
     private static final Duration RECOVERY_GRACE = Duration.ofSeconds(10);
 
     /** A prepared host gives up by itself after a minute: no cut is set further ahead than a part of that. */
     private static final Duration LONGEST_LEAD = Duration.ofSeconds(10);
 
     /** What is wrong with the bucket may pass, or be mended by hand. */
-    private static final Set<ErrorCode> RETRIED = Set.of(ErrorCode.REPOSITORY_UNAVAILABLE, ErrorCode.REPOSITORY_FULL);
+    private static final Set<ErrorCode> OF_BUCKET = Set.of(ErrorCode.REPOSITORY_UNAVAILABLE, ErrorCode.REPOSITORY_FULL);
 
     private static final Duration RESUME_LEAD = Duration.ofMillis(300);
 
@@ -99,6 +99,7 @@ public final class Decider {
             case Input.Uncataloged u -> step.checkpoints = Sorted.without(step.checkpoints, u.checkpoint());
             case Input.Announced a -> step.announced(a.operation());
             case Input.Recovered r -> step.recovered();
+            case Input.Stalled s -> step.since = now;
             case Input.Tick t -> step.tick();
         }
         return step.decision();
@@ -594,7 +595,24 @@ public final class Decider {
                     }
                     for (int i = 0; named && i < f.checkpoints().size(); i++) {
                         String id = f.checkpoints().get(i);
-                        known(id, "/checkpoints/" + i, found);
+                        // the catalog may lack it, as one whose manifest a rebuild could not read
+                        if (!Names.isName(id)) {
+                            found.add(new Problem(
+                                    ErrorCode.INVALID_EVENT,
+                                    "/checkpoints/" + i,
+                                    "not a name: " + Names.quote(id),
+                                    "list the checkpoints; verify and rebuild name damaged ones"));
+                        }
+                        if (operations.values().stream()
+                                .anyMatch(o -> !o.ended()
+                                        && o.kind() == OperationKind.checkpoint
+                                        && id.equals(o.checkpoint()))) {
+                            found.add(new Problem(
+                                    ErrorCode.REPOSITORY_BUSY,
+                                    "/checkpoints/" + i,
+                                    "checkpoint " + id + " is being taken",
+                                    "ask again when its operation has ended"));
+                        }
                         if (inUse.contains(id)) {
                             found.add(new Problem(
                                     ErrorCode.REPOSITORY_BUSY,
@@ -885,7 +903,8 @@ public final class Decider {
 
         void send(Operation op, Collection<String> targets) {
             for (String host : targets) {
-                if (!(op.state() instanceof Retried r) || r.due(host, now)) {
+                // to a silent one nothing is sent that it would find a hundred times when it is back
+                if (!(op.state() instanceof Retried r) || (r.due(host, now) && !lost(r, host))) {
                     outward.add(new Effect.Send(command(op, host), op.trace()));
                 }
             }
@@ -1304,13 +1323,19 @@ public final class Decider {
         /** The images are complete on the hosts: while the bucket may come back in time, they are not given up. */
         void retryOrFail(Operation op, Retried s, HostFailure failure) {
             int attempt = s.attempt(failure.host());
+            int silences = s.silences(failure.host());
             Instant at = now.plus(settings.retryAfter(attempt));
-            Instant until = s.span().startedAt().plus(settings.limit(Phases.ARCHIVE));
-            if (!RETRIED.contains(failure.code())) {
+            boolean again =
+                    switch (failure.code()) {
+                        case TOO_LATE -> silences > 0; // then it may have found the command older than it takes
+                        case PHASE_TIMEOUT -> s instanceof Committing;
+                        default -> OF_BUCKET.contains(failure.code());
+                    };
+            if (!again) {
                 fail(op, failure);
                 return;
             }
-            if (!at.isBefore(until)) {
+            if (!at.isBefore(until(s))) {
                 fail(op, tried(s, failure));
                 return;
             }
@@ -1318,15 +1343,72 @@ public final class Decider {
             if (s instanceof Committing) { // each attempt has the phase's own, short limit
                 span = new Span(span.startedAt(), at.plus(settings.limit(Phases.COMMIT)));
             }
-            Operation next = op.in(s.again(new Retry(attempt + 1, at, failure), span));
+            again(op, s, new Retry(attempt + 1, at, failure, silences), span);
+        }
+
+        void again(Operation op, Retried s, Retry retry, Span span) {
+            Operation next = op.in(s.again(retry, span));
             put(next);
-            outward.add(retried(next, (Retried) next.state(), failure.host()));
+            outward.add(retried(next, (Retried) next.state(), retry.why().host()));
+        }
+
+        /** When an archive or commit is given up: {@code limits.archive} after the phase began, or when its span is over. */
+        Instant until(Retried s) {
+            return s instanceof Committing
+                    ? s.span().startedAt().plus(settings.limit(Phases.ARCHIVE))
+                    : s.span().deadline();
+        }
+
+        /**
+         * A look at a storage service that has not answered. A silent one goes on from its journal at its next start, or is
+         * asked again then: giving up would remove the images of every host, which are the only copy.
+         */
+        void await(Operation op, Retried s, String host) {
+            boolean over = over(s);
+            if (!lost(s, host)) {
+                if (over && s instanceof Committing) {
+                    retryOrFail(
+                            op, s, late(s, host)); // who is late with it is at work still, or does it again: the same
+                } else if (over) {
+                    fail(op, tried(s, late(s, host)));
+                }
+                return;
+            }
+            var silent = new HostFailure(
+                    host,
+                    ErrorCode.HOST_UNAVAILABLE,
+                    "its storage service has not been heard of for "
+                            + settings.lost().toSeconds() + " s in phase " + s.phase(),
+                    "start it, and it goes on; if it runs, the host or the broker is overloaded: see its log");
+            if (over && !now.isBefore(until(s))) {
+                fail(op, tried(s, silent));
+                return;
+            }
+            // an attempt at a commit has its time when the host is back
+            Span span = over ? new Span(s.span().startedAt(), now.plus(settings.limit(Phases.COMMIT))) : s.span();
+            Retry before = s.retries().get(host);
+            if (before == null || !before.silent() || heardSince(before.at(), host)) {
+                again(op, s, new Retry(s.attempt(host), now, silent, s.silences(host) + 1), span);
+            } else if (over) {
+                put(op.in(s.within(span)));
+            }
+        }
+
+        /** What is to be said of a host that has not answered in time: that it failed tells more than that it is late. */
+        HostFailure late(Retried s, String host) {
+            Retry r = s.retries().get(host);
+            return r != null && OF_BUCKET.contains(r.why().code()) ? r.why() : timeout(s, host);
+        }
+
+        boolean heardSince(Instant then, String host) {
+            HostInfo h = hosts.get(host);
+            return h != null && h.storageSeen() != null && h.storageSeen().isAfter(then);
         }
 
         /** A failure, with how often and how long was tried. */
         HostFailure tried(Retried s, HostFailure failure) {
             int attempts = s.attempt(failure.host());
-            return attempts == 1
+            return attempts == 1 && failure.code() != ErrorCode.HOST_UNAVAILABLE
                     ? failure
                     : new HostFailure(
                             failure.host(),
@@ -1454,8 +1536,22 @@ public final class Decider {
             }
         }
 
-        void tick(Operation op, Active state) {
-            if (!now.isBefore(state.span().deadline())) {
+        void tick(Operation known, Active before) {
+            Operation op = known;
+            Active state = before;
+            if (state instanceof Retried) {
+                for (String host : before.waiting()) {
+                    if (!stillWaits(op, host)) {
+                        return; // given up as a whole
+                    }
+                    await(op, (Retried) op.state(), host);
+                    op = operations.get(op.id());
+                }
+                if (!(op.state() instanceof Retried s)) {
+                    return;
+                }
+                state = s;
+            } else if (over(state)) {
                 for (String host : state.waiting()) {
                     if (!stillWaits(op, host)) {
                         break; // a forward phase is given up as a whole
@@ -1463,17 +1559,19 @@ public final class Decider {
                     unanswered(operations.get(op.id()), timeout(state, host));
                 }
                 return;
-            }
-            for (String host : state.waiting()) {
-                if (lost(state, host)) {
-                    unanswered(
-                            op,
-                            new HostFailure(
-                                    host,
-                                    ErrorCode.HOST_UNAVAILABLE,
-                                    "not heard of for " + settings.lost().toSeconds() + " s in phase " + state.phase(),
-                                    "start its host agent and storage service; if they run, the host or the broker is overloaded: see their logs"));
-                    return;
+            } else {
+                for (String host : state.waiting()) {
+                    if (lost(state, host)) {
+                        unanswered(
+                                op,
+                                new HostFailure(
+                                        host,
+                                        ErrorCode.HOST_UNAVAILABLE,
+                                        "not heard of for " + settings.lost().toSeconds() + " s in phase "
+                                                + state.phase(),
+                                        "start its host agent and storage service; if they run, the host or the broker is overloaded: see their logs"));
+                        return;
+                    }
                 }
             }
             Instant sent = sentAt.get(op.id());
@@ -1497,10 +1595,12 @@ public final class Decider {
                     && now1.waiting().contains(host);
         }
 
+        /** Whether the phase's time is over, and was long enough for answers to be read. */
+        boolean over(Active state) {
+            return !now.isBefore(state.span().deadline()) && !now.isBefore(since.plus(RECOVERY_GRACE));
+        }
+
         HostFailure timeout(Active state, String host) {
-            if (state instanceof Retried s && s.retries().containsKey(host)) {
-                return tried(s, s.retries().get(host).why()); // that it failed tells more than that it is late
-            }
             return new HostFailure(
                     host,
                     ErrorCode.PHASE_TIMEOUT,
@@ -1612,11 +1712,12 @@ public final class Decider {
                     op.trace());
         }
 
-        /** A host is asked again: when, and why. */
+        /** A host is asked again: when, and why; or it is silent: why. */
         Effect.Publish retried(Operation op, Retried s, String host) {
             Retry r = s.retries().get(host);
             return new Effect.Publish(
-                    op.id() + "/" + s.phase() + "/" + host + "/waiting/" + r.attempt(),
+                    op.id() + "/" + s.phase() + "/" + host
+                            + (r.silent() ? "/silent/" + r.silences() : "/waiting/" + r.attempt()),
                     op.id(),
                     new PublicEvent.Progressed(
                             op.id(),
@@ -1629,7 +1730,7 @@ public final class Decider {
                             null,
                             null,
                             null,
-                            r.at(),
+                            r.silent() ? null : r.at(),
                             r.why()),
                     op.trace());
         }

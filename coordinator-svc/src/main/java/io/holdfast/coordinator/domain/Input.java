@@ -53,6 +53,9 @@ public sealed interface Input {
     /** The coordinator has replayed its journal: what was outstanding is sent again. */
     record Recovered() implements Input {}
 
+    /** Nothing could be decided for a while (the broker was away, the process stood still): heartbeats and answers lie unread. */
+    record Stalled() implements Input {}
+
     /** Time goes on. */
     record Tick() implements Input {}
 }

@@ -52,9 +52,10 @@ import java.util.SortedSet;
  *               Failed
  * </pre>
  *
- * <p>"failed" is any of: a host reports a failure, the phase's time is over, a host is lost, a VM died. A failure of the
- * bucket is none in Archiving and Committing until {@code limits.archive} is over: the host is asked again. Answers of hosts
- * move a state on; {@link Decider} is the only caller.
+ * <p>"failed" is any of: a host reports a failure, the phase's time is over, a host is lost, a VM died. In Archiving and
+ * Committing a failure of the bucket, a storage service that is silent and a commit that takes long are none until
+ * {@code limits.archive} is over: the host is asked again. Answers of hosts move a state on; {@link Decider} is the only
+ * caller.
  */
 @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "is")
 @JsonSubTypes({
@@ -326,21 +327,37 @@ public sealed interface OperationState {
     }
 
     /**
-     * A host's storage service failed because of the bucket and is asked again.
+     * A host's storage service failed because of the bucket, was late or fell silent, and is asked again.
      *
-     * @param attempt number of the attempt to come, 2, 3, ...
-     * @param at it is not made before
+     * @param attempt number of the attempt to come, 2, 3, ...; of a silent one the attempt that it has not answered
+     * @param at it is not made before; of a silent one when that was noticed
      * @param why the failure
+     * @param silences how often it has fallen silent in this phase
      */
-    record Retry(int attempt, Instant at, PublicEvent.HostFailure why) {}
+    record Retry(int attempt, Instant at, PublicEvent.HostFailure why, int silences) {
+        /** Whether it is waited for because it is silent, or was when it was waited for last. */
+        @JsonIgnore
+        boolean silent() {
+            return why.code() == ErrorCode.HOST_UNAVAILABLE;
+        }
+    }
 
-    /** Storage services are at work for a checkpoint; one that fails because of the bucket is asked again. */
+    /**
+     * Storage services are at work for a checkpoint, whose complete images on the hosts are the only copy: one that fails
+     * because of the bucket is asked again, one that is silent is waited for.
+     */
     sealed interface Retried extends Forward {
-        /** Hosts that failed and are asked again. */
+        /** Hosts that failed or fell silent and are asked again. */
         SortedMap<String, Retry> retries();
 
         /** The same with one more failure, and the span that the phase has from then on. */
         Retried again(Retry retry, Span span);
+
+        /** How often a host has fallen silent. */
+        default int silences(String host) {
+            Retry r = retries().get(host);
+            return r == null ? 0 : r.silences();
+        }
 
         /** Number of the attempt that a host has to answer. */
         default int attempt(String host) {

@@ -12,7 +12,7 @@ import java.util.Map;
  * @param lost an operation gives a host up that long after its last heartbeat
  * @param settle heartbeats say nothing about missing VMs until that long after the instance began to run
  * @param resend commands without an answer are sent again at that interval, with the same id
- * @param retryFirst an archive or commit that failed because of the bucket is asked for again after that long, then after twice as long ...
+ * @param retryFirst an archive or commit that failed because of the bucket, or a late commit, is asked for again after that long, then after twice as long ...
  * @param retryMost ... and at most that long
  * @param keptOperations finished operations beyond that many are forgotten, oldest first, but the last scheduled one of each kind
  * @param firstVni lowest VXLAN network identifier to use

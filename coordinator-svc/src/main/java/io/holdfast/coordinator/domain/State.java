@@ -14,7 +14,7 @@ import java.util.SortedMap;
  * @param hosts by id; from heartbeats
  * @param checkpoints by id; from the catalog
  * @param sentAt operation id to when its outstanding commands were last sent; not journalled
- * @param since when this run of the coordinator began to decide, or null: not yet
+ * @param since when this run of the coordinator began to decide, or went on after it stood still; null: not yet
  */
 public record State(
         long epoch,

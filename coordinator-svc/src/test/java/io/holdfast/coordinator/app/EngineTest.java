@@ -4,9 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.holdfast.coordinator.domain.Decider;
+import io.holdfast.coordinator.domain.Decision;
 import io.holdfast.coordinator.domain.Effect;
 import io.holdfast.coordinator.domain.Fixture;
 import io.holdfast.coordinator.domain.Input;
+import io.holdfast.coordinator.domain.OperationState;
 import io.holdfast.coordinator.domain.Settings;
 import io.holdfast.coordinator.domain.State;
 import io.holdfast.schemas.event.ErrorCode;
@@ -16,6 +18,8 @@ import io.holdfast.schemas.event.Request;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -29,6 +33,10 @@ class EngineTest {
     private final FakeOutbox outbox = new FakeOutbox();
     private final AtomicInteger retries = new AtomicInteger();
     private final AtomicInteger defects = new AtomicInteger();
+    private final AtomicInteger ticks = new AtomicInteger();
+    /** How much the engine's clock is ahead of the machine's. */
+    private volatile Duration ahead = Duration.ZERO;
+
     private final Engine engine = new Engine(
             new Decider(Settings.defaults()),
             outbox,
@@ -39,11 +47,33 @@ class EngineTest {
                 }
 
                 @Override
+                public void decided(Input input, Decision decision) {
+                    if (input instanceof Input.Tick) {
+                        ticks.incrementAndGet();
+                    }
+                }
+
+                @Override
                 public void defect(Input input, RuntimeException e) {
                     defects.incrementAndGet();
                 }
             },
-            Clock.systemUTC(),
+            new Clock() {
+                @Override
+                public Instant instant() {
+                    return Instant.now().plus(ahead);
+                }
+
+                @Override
+                public ZoneId getZone() {
+                    return ZoneOffset.UTC;
+                }
+
+                @Override
+                public Clock withZone(ZoneId zone) {
+                    return this;
+                }
+            },
             Duration.ofMillis(50),
             Duration.ofMillis(1));
 
@@ -118,6 +148,41 @@ class EngineTest {
     }
 
     @Test
+    void givenABrokerThatIsDownLongerThanAHostMayBeSilent_whenItIsBack_noHostCountsAsLost() throws Exception {
+        engine.start(State.empty());
+        beat();
+        engine.offer(deploy("net")).get(10, TimeUnit.SECONDS);
+        outbox.hold = new CompletableFuture<>();
+        CompletableFuture<Void> blocked = engine.offer(deploy("other"));
+        await().until(() -> outbox.journal.stream().anyMatch(j -> j.key().equals("instance/other")));
+
+        ahead = Duration.ofSeconds(40);
+        outbox.hold.complete(null);
+        blocked.get(10, TimeUnit.SECONDS);
+        int before = ticks.get();
+        await().until(() -> ticks.get() > before + 3);
+
+        assertThat(engine.state().operations().values())
+                .hasSize(2)
+                .allMatch(op -> op.state() instanceof OperationState.Deploying);
+    }
+
+    @Test
+    void givenAnEngineThatStandsStill_whenItsClockGoesOnWithoutIt_noHostCountsAsLost() throws Exception {
+        engine.start(State.empty());
+        beat();
+        engine.offer(deploy("net")).get(10, TimeUnit.SECONDS);
+
+        ahead = Duration.ofSeconds(40); // as when the process was stopped
+        int before = ticks.get();
+        await().until(() -> ticks.get() > before + 3);
+
+        assertThat(engine.state().operations().values())
+                .singleElement()
+                .matches(op -> op.state() instanceof OperationState.Deploying);
+    }
+
+    @Test
     void givenAWaitingInput_whenTheEngineStops_theInputIsNotAcknowledged() {
         CompletableFuture<Void> waiting = engine.offer(refused("1"));
 
@@ -133,7 +198,7 @@ class EngineTest {
     }
 
     private static Input deploy(String name) {
-        return Fixture.request("d", new Request.Deploy(Fixture.spec(name, 1, Map.of()), null));
+        return Fixture.request("deploy-" + name, new Request.Deploy(Fixture.spec(name, 1, Map.of()), null));
     }
 
     private static Input refused(String id) {

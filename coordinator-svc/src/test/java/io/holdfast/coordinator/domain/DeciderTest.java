@@ -13,8 +13,10 @@ import io.holdfast.schemas.spec.Names;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class DeciderTest {
@@ -22,6 +24,10 @@ class DeciderTest {
     private State state = State.of(1, null, null, null);
     private Instant now = Fixture.T0;
     private List<Effect> last = List.of();
+    /** Hosts whose storage service or agent is silent. */
+    private final Set<String> noStorage = new HashSet<>();
+
+    private final Set<String> noAgent = new HashSet<>();
 
     // ---- requests that are refused
 
@@ -131,6 +137,21 @@ class DeciderTest {
         assertThat(commands()).singleElement().isInstanceOfSatisfying(Command.Cut.class, c -> assertThat(
                         c.startAtMicros() / 1000)
                 .isEqualTo(now.plusSeconds(4).toEpochMilli()));
+    }
+
+    @Test
+    void givenACheckpointThatIsBeingTaken_whenItIsToBeForgotten_itIsRejectedBusy() {
+        String checkpoint = archiving().stream()
+                .map(c -> ((Command.Archive) c).checkpoint())
+                .findFirst()
+                .orElseThrow();
+
+        ask("f", new Request.Forget(List.of(checkpoint), null, null, null));
+
+        assertThat(rejected()).singleElement().satisfies(p -> {
+            assertThat(p.code()).isEqualTo(ErrorCode.REPOSITORY_BUSY);
+            assertThat(p.message()).contains(checkpoint);
+        });
     }
 
     // ---- repeats and identity
@@ -382,6 +403,184 @@ class DeciderTest {
     }
 
     @Test
+    void givenACommit_whenItIsNotAnsweredInItsTime_itIsAskedForAgain_andTheFirstAnswerCounts() {
+        archiving().forEach(this::answer);
+        Command commit = commands().getFirst();
+
+        assertThat(sentTo("h1", Duration.ofSeconds(122))).containsExactly(commit);
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        assertThat(waiting()).singleElement().satisfies(p -> {
+            assertThat(p.phase()).isEqualTo("commit");
+            assertThat(p.why().code()).isEqualTo(ErrorCode.PHASE_TIMEOUT);
+            assertThat(p.again()).isNotNull();
+        });
+        assertThat(sentTo("h1", Duration.ofSeconds(6)))
+                .singleElement()
+                .satisfies(c -> assertThat(c.header().attempt()).isEqualTo(2));
+        later(Duration.ofMinutes(10), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+
+        answer(commit);
+
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+    }
+
+    @Test
+    void givenACommit_whenItIsNotAnsweredUntilTheTimeOfTheArchiveIsOver_itFailsLateAndBounded() {
+        archiving().forEach(this::answer);
+
+        later(Duration.ofMinutes(57), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        for (int i = 0; i < 60 * 10 && commands().stream().noneMatch(Command.Abort.class::isInstance); i++) {
+            later(Duration.ofSeconds(1), "h1", "h2");
+        }
+        assertThat(Duration.between(Fixture.T0, now)).isLessThan(Duration.ofMinutes(63));
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.PHASE_TIMEOUT);
+            assertThat(f.phase()).isEqualTo("commit");
+            assertThat(f.message()).contains("(attempt ");
+        });
+    }
+
+    // ---- a storage service that is silent
+
+    @Test
+    void givenAnArchive_whenAStorageServiceIsSilent_itIsWaitedForAndAskedAgainWhenItIsBack_andTheCheckpointCompletes() {
+        var archive = archiving();
+        answer(archive.get(1));
+        noStorage.add("h1");
+
+        later(Duration.ofMinutes(50), "h1", "h2");
+
+        assertThat(commands()).as("nothing is given up").noneMatch(Command.Abort.class::isInstance);
+        assertThat(waiting()).singleElement().satisfies(p -> {
+            assertThat(p.host()).isEqualTo("h1");
+            assertThat(p.again()).isNull();
+            assertThat(p.why().code()).isEqualTo(ErrorCode.HOST_UNAVAILABLE);
+            assertThat(p.why().message()).contains("storage service").contains("archive");
+        });
+        assertThat(Views.operation(state.operations().get(Ids.operation("/test", "c")), o -> null)
+                        .hosts())
+                .extracting(PublicEvent.HostFailure::host)
+                .containsExactly("h1");
+        assertThat(sentTo("h1", Duration.ofMinutes(1)))
+                .as("it would find all of them")
+                .isEmpty();
+        noStorage.clear();
+        var again = sentTo("h1", Duration.ofSeconds(6));
+        assertThat(again).as("the same command").containsExactly(archive.get(0));
+
+        answer(again.getFirst());
+        commands().forEach(this::answer);
+
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+    }
+
+    @Test
+    void givenAnArchiveThatWaitsForTheBucket_whenItsStorageServiceIsSilent_theSameAttemptIsMadeWhenItIsBack() {
+        Command archive = archiving().get(0);
+        report(Fixture.failed(archive, ErrorCode.REPOSITORY_UNAVAILABLE));
+        noStorage.add("h1");
+
+        later(Duration.ofMinutes(5), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        noStorage.clear();
+
+        assertThat(sentTo("h1", Duration.ofSeconds(6)))
+                .singleElement()
+                .satisfies(c -> assertThat(c.header().attempt()).isEqualTo(2));
+    }
+
+    @Test
+    void givenAStorageServiceThatFallsSilentTwice_eachTimeIsTold_alsoWhenTheCoordinatorRestartsMeanwhile() {
+        archiving();
+        noStorage.add("h1");
+        later(Duration.ofMinutes(1), "h1", "h2");
+        assertThat(waiting()).hasSize(1);
+
+        state = State.of(2, state.operations(), state.instances(), state.checkpoints());
+        give(new Input.Recovered());
+        later(Duration.ofMinutes(1), "h1", "h2");
+        assertThat(waiting()).as("no news").isEmpty();
+        noStorage.clear();
+        later(Duration.ofSeconds(10), "h1", "h2");
+        noStorage.add("h1");
+        later(Duration.ofMinutes(1), "h1", "h2");
+
+        assertThat(last.stream()
+                        .filter(e -> e instanceof Effect.Publish p
+                                && p.event() instanceof PublicEvent.Progressed w
+                                && w.state().equals("waiting"))
+                        .map(e -> ((Effect.Publish) e).id()))
+                .containsExactly(Ids.operation("/test", "c") + "/archive/h1/silent/2");
+    }
+
+    @Test
+    void givenACommit_whenItsStorageServiceIsSilentLongerThanAnAttemptMayTake_itIsAskedAgainWhenItIsBack() {
+        archiving().forEach(this::answer);
+        Command commit = commands().getFirst();
+        noStorage.add("h1");
+
+        later(Duration.ofMinutes(30), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        noStorage.clear();
+        assertThat(sentTo("h1", Duration.ofSeconds(6))).containsExactly(commit);
+        answer(commit);
+
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+    }
+
+    @Test
+    void givenAStorageServiceThatStaysSilent_whenTheTimeOfTheArchiveIsOver_theCheckpointFailsAndSaysSo() {
+        var archive = archiving();
+        answer(archive.get(1));
+        noStorage.add("h1");
+
+        later(Duration.ofMinutes(59), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        later(Duration.ofSeconds(70), "h1", "h2");
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.HOST_UNAVAILABLE);
+            assertThat(f.phase()).isEqualTo("archive");
+            assertThat(f.message()).contains("h1").contains("storage service");
+            assertThat(f.remedy()).contains("holdfast.coordinator.limits.archive");
+        });
+    }
+
+    @Test
+    void givenAStorageServiceThatIsBackAndFindsTheCommandTooOld_itGetsAnotherOne() {
+        Command archive = archiving().get(0);
+        noStorage.add("h1");
+        later(Duration.ofMinutes(5), "h1", "h2");
+        noStorage.clear();
+
+        report(Fixture.failed(archive, ErrorCode.TOO_LATE));
+
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        assertThat(sentTo("h1", Duration.ofSeconds(6)))
+                .singleElement()
+                .satisfies(c -> assertThat(c.header().attempt()).isEqualTo(2));
+    }
+
+    @Test
+    void givenAnArchive_whenAHostAgentIsSilent_itGoesOn() {
+        var archive = archiving();
+        noAgent.add("h1");
+
+        later(Duration.ofMinutes(5), "h1", "h2");
+
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        assertThat(waiting()).isEmpty();
+        archive.forEach(this::answer);
+        commands().stream().filter(Command.Commit.class::isInstance).forEach(this::answer);
+        assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
+    }
+
+    @Test
     void givenADeploy_whenAHostFails_theOthersAreDestroyedAndTheNameIsFree() {
         hosts("h1", "h2");
         ask("d", deploy("net", 2, Map.of()));
@@ -424,6 +623,42 @@ class DeciderTest {
                 .isInstanceOfSatisfying(
                         OperationState.Undoing.class,
                         u -> assertThat(u.cause().code()).isEqualTo(ErrorCode.HOST_UNAVAILABLE));
+    }
+
+    @Test
+    void givenADeciderThatStoodStill_whenItGoesOn_nobodyIsLostOrLateBeforeWhatLiesUnreadIsRead() {
+        hosts("h1");
+        give(new Input.Recovered());
+        ask("d", deploy("net", 1, Map.of()));
+
+        now = now.plusSeconds(300);
+        give(new Input.Stalled());
+        give(new Input.Tick());
+
+        assertThat(commands()).as("given up").noneMatch(Command.Destroy.class::isInstance);
+        now = now.plusSeconds(9);
+        give(new Input.Tick());
+        assertThat(commands()).as("given up").noneMatch(Command.Destroy.class::isInstance);
+        now = now.plusSeconds(2);
+        give(new Input.Tick());
+        assertThat(commands()).singleElement().isInstanceOf(Command.Destroy.class);
+    }
+
+    @Test
+    void givenADeciderThatStoodStill_whenAHostStaysSilent_itIsGivenUpAsLateAsAfterAStart() {
+        hosts("h1");
+        give(new Input.Recovered());
+        ask("d", deploy("net", 1, Map.of()));
+        now = now.plusSeconds(40);
+        give(new Input.Stalled());
+
+        now = now.plusSeconds(30);
+        give(new Input.Tick());
+        assertThat(commands()).as("given up").noneMatch(Command.Destroy.class::isInstance);
+        now = now.plusSeconds(1);
+        give(new Input.Tick());
+
+        assertThat(commands()).singleElement().isInstanceOf(Command.Destroy.class);
     }
 
     @Test
@@ -512,7 +747,12 @@ class DeciderTest {
         while (now.isBefore(end)) {
             now = now.plusSeconds(1);
             for (String h : hosts) {
-                give(new Input.Beat(Fixture.storage(h), now));
+                if (!noStorage.contains(h)) {
+                    give(new Input.Beat(Fixture.storage(h), now));
+                }
+                if (noAgent.contains(h)) {
+                    continue;
+                }
                 give(new Input.Beat(
                         Fixture.agent(
                                 h,
@@ -618,6 +858,12 @@ class DeciderTest {
         return last.stream()
                 .filter(Effect.Journal.class::isInstance)
                 .map(Effect.Journal.class::cast)
+                .toList();
+    }
+
+    private List<PublicEvent.Progressed> waiting() {
+        return published(PublicEvent.Progressed.class).stream()
+                .filter(p -> p.state().equals("waiting"))
                 .toList();
     }
 

@@ -143,8 +143,30 @@ class MaintenanceTest {
         assertThat(rejected()).extracting(Problem::code).containsExactly(ErrorCode.INVALID_EVENT);
         ask("c", new Request.Forget(null, null, new KeepPolicy(null, null, null, null, null), null));
         assertThat(rejected()).extracting(Problem::field).containsExactly("/keep");
-        ask("d", new Request.Forget(List.of("cp-x", "cp-1", "cp-y"), null, null, null));
+        ask("d", new Request.Forget(List.of("../x", "cp-1", "CP"), null, null, null));
+        assertThat(rejected()).extracting(Problem::code).containsOnly(ErrorCode.INVALID_EVENT);
         assertThat(rejected()).extracting(Problem::field).containsExactly("/checkpoints/0", "/checkpoints/2");
+    }
+
+    @Test
+    void aForgetByNameNeedsNoCatalog_soThatACheckpointOfWhichARebuildCouldNotReadTheManifestCanBeForgotten() {
+        storage("h1", true);
+        catalog("cp-broken");
+        ask("r", new Request.Rebuild(null));
+        Command.Header h = commands().getFirst().header();
+        give(new Input.Reported(new Report.Rebuilt(
+                Report.Header.of(h, "rebuild", "done"),
+                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of(), List.of(), 0))));
+        assertThat(state.checkpoints()).isEmpty();
+
+        ask("f", new Request.Forget(List.of("cp-broken"), null, null, null));
+
+        assertThat(rejected()).isEmpty();
+        assertThat(commands()).singleElement().isInstanceOfSatisfying(Command.Forget.class, c -> assertThat(
+                        c.checkpoints())
+                .containsExactly("cp-broken"));
+        answer();
+        assertThat(op("f").state()).isInstanceOf(Completed.class);
     }
 
     @Test

@@ -182,7 +182,10 @@ final class RepositoryCommands {
         }
 
         private static void row(Table t, ForgetEntry e, String what) {
-            t.row(e.checkpoint(), e.instance(), Text.time(e.takenAt()), what, String.join(",", e.reasons()));
+            String why = e.instance() == null && e.reasons().isEmpty()
+                    ? "no manifest of it was there that can be read"
+                    : String.join(",", e.reasons());
+            t.row(e.checkpoint(), e.instance(), Text.time(e.takenAt()), what, why);
         }
     }
 

@@ -186,7 +186,11 @@ public final class Waiter {
             case "started" -> d.hasNonNull("host") ? null : phase + " ...";
             case "done" -> phase + host + " done";
             case "waiting" ->
-                phase + host + " waits, tried again at " + d.path("again").asText() + ": "
+                phase + host + " waits, "
+                        + (d.hasNonNull("again")
+                                ? "tried again at " + d.get("again").asText()
+                                : "goes on when it is heard of again")
+                        + ": "
                         + d.path("why").path("code").asText() + ": "
                         + d.path("why").path("message").asText();
             default -> {

@@ -35,6 +35,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -119,7 +120,26 @@ class MainTest {
 
     @Test
     void hostThatWaitsForTheBucketIsToldWithTheTimeAndTheReason() {
-        // Given
+        // When
+        var line = waiting(
+                Instant.parse("2026-01-01T00:00:05Z"),
+                new PublicEvent.HostFailure("h1", ErrorCode.REPOSITORY_FULL, "no room", "make some"));
+        // Then
+        assertThat(line).contains("archive on h1 waits, tried again at 2026-01-01T00:00:05Z: REPOSITORY_FULL: no room");
+    }
+
+    @Test
+    void hostThatIsWaitedForBecauseItIsSilentIsToldWithTheReasonAndNoTime() {
+        // When
+        var line = waiting(
+                null, new PublicEvent.HostFailure("h1", ErrorCode.HOST_UNAVAILABLE, "not heard of", "start it"));
+        // Then
+        assertThat(line)
+                .contains("archive on h1 waits, goes on when it is heard of again: HOST_UNAVAILABLE: not heard of");
+    }
+
+    /** How it is told that the archive of h1 waits. */
+    private static Optional<String> waiting(Instant again, PublicEvent.HostFailure why) {
         var waiting = new PublicEvent.Progressed(
                 OPERATION,
                 OperationKind.checkpoint,
@@ -131,17 +151,14 @@ class MainTest {
                 null,
                 null,
                 null,
-                Instant.parse("2026-01-01T00:00:05Z"),
-                new PublicEvent.HostFailure("h1", ErrorCode.REPOSITORY_FULL, "no room", "make some"));
-        // When
-        var line = Waiter.describe(new EventLine(
+                again,
+                why);
+        return Waiter.describe(new EventLine(
                 EventType.OPERATION_PROGRESSED.typeName(),
                 "id",
                 Instant.EPOCH,
                 OPERATION,
                 Api.json().valueToTree(waiting)));
-        // Then
-        assertThat(line).contains("archive on h1 waits, tried again at 2026-01-01T00:00:05Z: REPOSITORY_FULL: no room");
     }
 
     @Test

@@ -45,6 +45,12 @@ public final class EventCodec {
     /** Longest data that is read, in bytes. */
     public static final int MAX_BYTES = 16 << 20;
 
+    /**
+     * Most bytes of a Kafka record: {@link #MAX_BYTES} of data and what goes around them. The coordinator sets topics to it;
+     * producers have it as {@code max.request.size}.
+     */
+    public static final int MAX_RECORD_BYTES = 17_000_000;
+
     private static final Pattern JSON_TYPE = Pattern.compile("(?i)\\s*application/([a-z0-9.+-]+\\+)?json\\s*(;.*)?");
 
     private EventCodec() {}

@@ -55,8 +55,8 @@ public final class Maintenance {
     /**
      * A checkpoint that a forget looked at.
      *
-     * @param instance null where its manifest was gone already
-     * @param takenAt null where its manifest was gone already
+     * @param instance null where no manifest of it was there, or none that can be read
+     * @param takenAt null as the instance is
      * @param reasons why it is kept (last, hourly, daily, weekly, monthly, held, in use, retained); empty when forgotten
      */
     public record ForgetEntry(String checkpoint, String instance, Instant takenAt, List<String> reasons) {

@@ -38,7 +38,7 @@ public sealed interface PublicEvent {
      * @param total bytes or steps in all, or null
      * @param perSecond bytes or steps a second over the last seconds, or null
      * @param secondsLeft seconds until all is done at that rate, or null
-     * @param again of a host that waits: when it tries again; else null
+     * @param again of a host that waits: when it tries again; null where it is silent, and else
      * @param why of a host that waits: what failed; else null
      */
     record Progressed(

@@ -1,18 +1,27 @@
 package io.holdfast.coordinator.adapter.kafka;
 
 import io.holdfast.coordinator.config.CoordinatorConfig;
+import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.Topics;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.config.TopicConfig;
+import org.apache.kafka.common.errors.AuthorizationException;
+import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.jboss.logging.Logger;
 
-/** Creates the topics that do not exist. Leaves those that do as they are. */
+/** Creates the topics that do not exist. Those that do only get room for the largest record. */
 final class TopicAdmin {
     private static final Logger LOG = Logger.getLogger(TopicAdmin.class);
 
@@ -25,13 +34,13 @@ final class TopicAdmin {
         var list = new ArrayList<NewTopic>();
         for (String name : List.of(Topics.REQUESTS, Topics.COMMANDS, Topics.REPORTS)) {
             list.add(new NewTopic(prefix + name, config.partitions(), config.replication())
-                    .configs(Map.of(TopicConfig.RETENTION_MS_CONFIG, week)));
+                    .configs(with(TopicConfig.RETENTION_MS_CONFIG, week)));
         }
         list.add(new NewTopic(prefix + Topics.EVENTS, config.partitions(), config.replication())
-                .configs(Map.of(TopicConfig.RETENTION_MS_CONFIG, month)));
+                .configs(with(TopicConfig.RETENTION_MS_CONFIG, month)));
         for (String name : List.of(Topics.JOURNAL, Topics.HOSTS, Topics.CATALOG)) {
             list.add(new NewTopic(prefix + name, 1, config.replication())
-                    .configs(Map.of(
+                    .configs(with(
                             TopicConfig.CLEANUP_POLICY_CONFIG,
                             TopicConfig.CLEANUP_POLICY_COMPACT,
                             TopicConfig.SEGMENT_BYTES_CONFIG,
@@ -42,13 +51,26 @@ final class TopicAdmin {
         return list;
     }
 
+    /** Settings of a topic, names and values in turn, and room for the largest record. */
+    private static Map<String, String> with(String... settings) {
+        var map = new TreeMap<String, String>();
+        for (int i = 0; i < settings.length; i += 2) {
+            map.put(settings[i], settings[i + 1]);
+        }
+        map.put(TopicConfig.MAX_MESSAGE_BYTES_CONFIG, Integer.toString(EventCodec.MAX_RECORD_BYTES));
+        return map;
+    }
+
     /**
-     * Creates what is missing. Done any number of times.
+     * Creates what is missing, makes room for the largest record where there is less. Done any number of times.
      *
      * @throws ExecutionException if the broker refuses or cannot be reached
      */
     static void create(Admin admin, List<NewTopic> topics) throws ExecutionException, InterruptedException {
         var there = admin.listTopics().names().get();
+        makeRoom(
+                admin,
+                topics.stream().map(NewTopic::name).filter(there::contains).toList());
         var missing = topics.stream().filter(t -> !there.contains(t.name())).toList();
         if (missing.isEmpty()) {
             return;
@@ -62,6 +84,38 @@ final class TopicAdmin {
                     throw x;
                 }
             }
+        }
+    }
+
+    /** A topic that takes too little would stop the coordinator at the first larger record: it writes until it is taken. */
+    private static void makeRoom(Admin admin, List<String> topics) throws ExecutionException, InterruptedException {
+        var resources = topics.stream()
+                .map(t -> new ConfigResource(ConfigResource.Type.TOPIC, t))
+                .toList();
+        var room = new AlterConfigOp(
+                new ConfigEntry(TopicConfig.MAX_MESSAGE_BYTES_CONFIG, Integer.toString(EventCodec.MAX_RECORD_BYTES)),
+                AlterConfigOp.OpType.SET);
+        try {
+            var small = new HashMap<ConfigResource, Collection<AlterConfigOp>>();
+            admin.describeConfigs(resources).all().get().forEach((topic, config) -> {
+                String bytes = config.get(TopicConfig.MAX_MESSAGE_BYTES_CONFIG).value();
+                if (Integer.parseInt(bytes) < EventCodec.MAX_RECORD_BYTES) {
+                    small.put(topic, List.of(room));
+                }
+            });
+            admin.incrementalAlterConfigs(small).all().get();
+            small.keySet()
+                    .forEach(t -> LOG.infof(
+                            "event=topic_altered topic=%s max.message.bytes=%d",
+                            t.name(), EventCodec.MAX_RECORD_BYTES));
+        } catch (ExecutionException e) {
+            if (!(e.getCause() instanceof AuthorizationException)
+                    && !(e.getCause() instanceof PolicyViolationException)) {
+                throw e;
+            }
+            LOG.warnf(
+                    "event=topic_not_altered cause=%s remedy=\"set max.message.bytes of Holdfast's topics to %d\"",
+                    e.getCause(), EventCodec.MAX_RECORD_BYTES);
         }
     }
 }

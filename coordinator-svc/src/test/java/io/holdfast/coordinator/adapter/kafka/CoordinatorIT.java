@@ -17,8 +17,10 @@ import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.OperationKind;
 import io.holdfast.schemas.event.PublicEvent;
+import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Request;
 import io.holdfast.schemas.event.Topics;
+import io.holdfast.schemas.event.VmArchive;
 import io.holdfast.schemas.view.CheckpointView;
 import java.io.IOException;
 import java.net.URI;
@@ -32,7 +34,13 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.config.TopicConfig;
 import org.awaitility.core.ConditionFactory;
 import org.awaitility.core.ConditionTimeoutException;
 import org.junit.jupiter.api.AfterAll;
@@ -53,8 +61,16 @@ class CoordinatorIT {
     private static int starts;
 
     @BeforeAll
-    static void start() {
+    static void start() throws Exception {
         broker = KafkaBroker.start(dir.resolve("kafka"), 0);
+        // as an older coordinator, or an operator, made them
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", broker.bootstrapServers()))) {
+            admin.createTopics(Stream.of(Topics.REPORTS, Topics.COMMANDS)
+                            .map(t -> new NewTopic(t, 1, (short) 1))
+                            .toList())
+                    .all()
+                    .get();
+        }
         port = ProcessKit.freePort();
         startCoordinator();
         peers = new FakePeers(broker.bootstrapServers(), List.of("h1", "h2", "h3"));
@@ -253,8 +269,10 @@ class CoordinatorIT {
         String verify = "-Dholdfast.coordinator.schedule.verify.every=24h";
         String prune = "-Dholdfast.coordinator.schedule.prune.every=24h";
         coordinator.close();
-        startCoordinator(verify, prune);
-        until(() -> scheduled(OperationKind.verify) == 1 && scheduled(OperationKind.prune) == 1);
+        startCoordinator(verify, prune, "-Dholdfast.coordinator.schedule.stats.every=24h");
+        until(() -> scheduled(OperationKind.verify) == 1
+                && scheduled(OperationKind.prune) == 1
+                && scheduled(OperationKind.stats) == 1);
         until(() -> !peers.of(PublicEvent.PruneCompleted.class, e -> true).isEmpty());
 
         coordinator.close();
@@ -264,6 +282,11 @@ class CoordinatorIT {
                 "-Dholdfast.coordinator.schedule.forget.every=24h",
                 "-Dholdfast.coordinator.schedule.forget.keep-last=1000");
         until(() -> scheduled(OperationKind.forget) == 1); // the clock was looked at
+        until(() -> !peers.of(PublicEvent.ForgetCompleted.class, e -> true).isEmpty());
+
+        coordinator.close();
+        startCoordinator(verify, prune, "-Dholdfast.coordinator.schedule.rebuild.every=24h");
+        until(() -> scheduled(OperationKind.rebuild) == 1);
         ask("after-schedule", new Request.Stats(null));
         until(() -> peers.of(PublicEvent.Accepted.class, a -> a.requestId().equals("after-schedule"))
                         .size()
@@ -280,6 +303,61 @@ class CoordinatorIT {
                         PublicEvent.Accepted.class,
                         a -> a.kind() == kind && a.requestSource().equals(Schedule.SOURCE))
                 .size();
+    }
+
+    @Test
+    void givenReportsOfManyVms_whenACheckpointIsTaken_recordsOfSeveralMiBGoThroughEveryTopic() throws Exception {
+        ask("big-1", new Request.Deploy(Fixture.spec("big", 1, Map.of()), null));
+        until(() -> !peers.of(
+                        PublicEvent.DeployCompleted.class, e -> e.instance().equals("big"))
+                .isEmpty());
+        peers.made =
+                r -> r instanceof Report.Archived a && "big".equals(a.header().instance())
+                        ? new Report.Archived(
+                                a.header(),
+                                IntStream.range(0, 25_000)
+                                        .mapToObj(i -> new VmArchive(
+                                                "vm-" + i, "vms/big/vm-" + i + ".json", "%064x".formatted(i)))
+                                        .toList(),
+                                a.figures())
+                        : r;
+
+        ask("big-2", new Request.Checkpoint("big", null));
+        until(() -> !peers.of(
+                        PublicEvent.CheckpointCompleted.class, e -> e.instance().equals("big"))
+                .isEmpty());
+        peers.made = r -> r;
+
+        var done = peers.of(
+                        PublicEvent.CheckpointCompleted.class, e -> e.instance().equals("big"))
+                .getFirst();
+        until(() -> status("/api/v1/checkpoints/" + done.checkpoint()) == 200);
+        assertThat(text("/api/v1/checkpoints/" + done.checkpoint())).hasSizeGreaterThan(3 << 20);
+        ProcessKit.kill(coordinator.ids());
+        startCoordinator(); // and journal and catalog are read again
+        until(() -> status("/api/v1/checkpoints/" + done.checkpoint()) == 200);
+        assertThat(get("/api/v1/operations?instance=big").size()).isEqualTo(2);
+        assertThat(peers.invalid).isEmpty();
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", broker.bootstrapServers()))) {
+            for (String topic : List.of(
+                    Topics.REQUESTS,
+                    Topics.COMMANDS,
+                    Topics.REPORTS,
+                    Topics.EVENTS,
+                    Topics.JOURNAL,
+                    Topics.HOSTS,
+                    Topics.CATALOG)) {
+                var resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+                assertThat(admin.describeConfigs(List.of(resource))
+                                .all()
+                                .get()
+                                .get(resource)
+                                .get(TopicConfig.MAX_MESSAGE_BYTES_CONFIG)
+                                .value())
+                        .as(topic)
+                        .isEqualTo(Integer.toString(EventCodec.MAX_RECORD_BYTES));
+            }
+        }
     }
 
     @Test

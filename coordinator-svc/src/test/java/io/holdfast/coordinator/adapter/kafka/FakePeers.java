@@ -22,6 +22,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Predicate;
+import java.util.function.UnaryOperator;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -46,6 +47,9 @@ final class FakePeers implements AutoCloseable {
     /** Every answer is sent that often. */
     volatile int repeats = 1;
 
+    /** What is made of each answer before it is sent. */
+    volatile UnaryOperator<Report> made = r -> r;
+
     final List<Command> commands = new CopyOnWriteArrayList<>();
     final List<CloudEvent> events = new CopyOnWriteArrayList<>();
     final List<String> invalid = new CopyOnWriteArrayList<>();
@@ -54,7 +58,7 @@ final class FakePeers implements AutoCloseable {
     FakePeers(String bootstrap, List<String> hosts) {
         this.hosts = hosts;
         producer = new KafkaProducer<>(
-                Map.of("bootstrap.servers", bootstrap, "linger.ms", 0),
+                Map.of("bootstrap.servers", bootstrap, "linger.ms", 0, "max.request.size", EventCodec.MAX_RECORD_BYTES),
                 new StringSerializer(),
                 new ByteArraySerializer());
         consumerConfig = Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "earliest");
@@ -123,7 +127,8 @@ final class FakePeers implements AutoCloseable {
         var names = c instanceof Command.Archive a
                 ? a.vms()
                 : vms.getOrDefault(key, Set.of()).stream().sorted().toList();
-        for (Report r : Fixture.answers(c, names)) {
+        for (Report plain : Fixture.answers(c, names)) {
+            Report r = made.apply(plain);
             for (int i = 0; i < repeats; i++) {
                 CloudEvent event = EventCodec.encode(
                         r.header().id(),
