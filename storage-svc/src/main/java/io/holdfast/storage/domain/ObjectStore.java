@@ -138,7 +138,7 @@ public interface ObjectStore {
     Duration retention() throws StorageException;
 
     /**
-     * Locks an object against deletion by anyone until a time (S3 Object Lock).
+     * Locks an object against deletion by anyone until a time (S3 Object Lock). One that is locked for longer stays so, and counts as done.
      *
      * @return false if the bucket has no Object Lock: then nothing is locked
      * @throws StorageException REPOSITORY_CORRUPT if the object is missing

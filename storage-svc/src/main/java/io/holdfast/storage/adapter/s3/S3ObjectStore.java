@@ -676,6 +676,9 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 }
             }
             return date(client.statObject(StatObjectArgs.builder()
+        if (lockedFor(key, until)) {
+            return true; // servers refuse to shorten a lock
+        }
                             .bucket(access.bucket())
                             .object(key)
                             .build())
@@ -687,6 +690,9 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
     private static Instant date(String header) {
         if (header == null) {
             throw new DateTimeException("it tells no date");
+                if (e.response().code() < 500 && lockedFor(key, until)) {
+                    return true; // by somebody else, meanwhile
+                }
         }
         return DateTimeFormatter.RFC_1123_DATE_TIME.parse(header, Instant::from);
     }
@@ -696,6 +702,10 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         if (!locks()) {
             return Optional.empty();
         }
+    private boolean lockedFor(String key, Instant until) throws StorageException {
+        return lockedUntil(key).filter(there -> !there.isBefore(until)).isPresent();
+    }
+
         return retry(key, () -> {
             try {
                 if (signsItself) { // Ceph gives the time with nine digits of a second, which minio-java cannot read
