@@ -126,7 +126,7 @@ public final class Keeper implements CommandRunner.Maintenance {
                     throw new StorageException(
                             ErrorCode.INVALID_EVENT, "either checkpoints or a policy", "see docs/protocol.md");
                 }
-                Forgetter forgetter = new Forgetter(store, keys, survey, clock);
+                Forgetter forgetter = new Forgetter(store, keys, survey, clock, h.id());
                 yield new Report.Forgotten(
                         done,
                         f.keep() == null

@@ -384,7 +384,7 @@ class ConcurrentMaintenanceTest {
             String cp = any(candidates);
             if (cp != null) {
                 goingOrGone.add(cp);
-                var f = new Forgetter(store, KEYS, new Survey(store, KEYS, repository()), clock);
+                var f = new Forgetter(store, KEYS, new Survey(store, KEYS, repository()), clock, "op-1");
                 if (!f.remove(cp)) {
                     goingOrGone.remove(cp);
                     promises("after a forget of " + cp + " gave way to a hold");
