@@ -12,7 +12,7 @@ import java.util.OptionalLong;
 
 /**
  * A bucket, as plain as S3 servers agree on. Thread-safe. Transient errors are tried again inside, with back-off, for a
- * bounded time; then REPOSITORY_UNAVAILABLE. Every error names the object.
+ * bounded time, which begins anew when a read has come further; then REPOSITORY_UNAVAILABLE. Every error names the object.
  */
 public interface ObjectStore {
     /** Stores an object, durable when it returns. */
@@ -114,9 +114,12 @@ public interface ObjectStore {
 
             @Override
             public void take(InputStream in) throws IOException {
-                done += in.readNBytes(into, at + done, length - done);
-                if (done < length) {
-                    throw new EOFException("the connection ended early");
+                while (done < length) {
+                    int n = in.read(into, at + done, length - done);
+                    if (n < 0) {
+                        throw new EOFException("the connection ended early");
+                    }
+                    done += n;
                 }
             }
         });
