@@ -118,7 +118,7 @@ public final class Keeper implements CommandRunner.Maintenance {
                 long seed = ThreadLocalRandom.current().nextLong();
                 yield new Report.Verified(
                         done,
-                        new Verifier(keys, survey, reader, Math.min(threads, MOST_READERS))
+                        new Verifier(keys, survey, leases, reader, Math.min(threads, MOST_READERS))
                                 .verify(v.checkpoint(), v.samplePercent(), seed, progress));
             }
             case Command.Forget f -> {
