@@ -6,6 +6,8 @@ import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -29,6 +31,10 @@ public final class CommandRunner implements AutoCloseable {
     /** What epochs of commands on the repository are kept under; no name of an instance. */
     private static final String REPOSITORY = "~repository";
 
+    /** Commits of one operation that are looked for in the journal: more attempts than the limit of the phase has room for. */
+    private static final int MOST_COMMITS = 64;
+
+    private static final Duration WITHDRAW_AGAIN = Duration.ofSeconds(1);
     /** Where reports go. Never blocks. */
     public interface Reports {
         void publish(Report report);
@@ -45,6 +51,13 @@ public final class CommandRunner implements AutoCloseable {
         Report execute(Command.ForRepository command, Progress progress, Consumer<Report> more)
                 throws StorageException, InterruptedException;
     }
+
+        /**
+         * Removes a checkpoint that was committed although it had failed; done too when there is none.
+         *
+         * @return false if somebody holds it: then it stays
+         */
+        boolean withdraw(String checkpoint) throws StorageException;
 
     /** What must be so before a command works on the bucket. */
     public interface Ready {
@@ -95,6 +108,9 @@ public final class CommandRunner implements AutoCloseable {
     private final String host;
     private final Path images;
     private final CommandJournal journal;
+    /** A file for each checkpoint that is to be removed because it had failed when it was committed. */
+    private final Path withdrawn;
+
     private final Epochs epochs;
     private final Repository repository;
     private final Archiver archiver;
@@ -127,6 +143,8 @@ public final class CommandRunner implements AutoCloseable {
         this.images = settings.images();
         this.journal = journal;
         this.epochs = new Epochs(settings.state());
+        this.withdrawn = settings.state().resolve("withdrawn");
+        Files.createDirectories(withdrawn);
         this.repository = repository;
         this.archiver = archiver;
         this.puller = puller;
@@ -155,6 +173,12 @@ public final class CommandRunner implements AutoCloseable {
         }
     }
 
+        try (var dir = Files.list(withdrawn)) { // after the commits that are done again
+            dir.map(f -> f.getFileName().toString())
+                    .filter(Names::valid)
+                    .sorted()
+                    .forEach(this::withdrawSoon);
+        }
     /**
      * Takes a command as {@link #accept(Command.ForStorage)} does, but refuses a new one with TOO_LATE that is too old to be of use by this
      * host's clock: whoever waits for it hears of it at once.
@@ -189,7 +213,8 @@ public final class CommandRunner implements AutoCloseable {
 
     /**
      * Takes a command for this host's agent. An abort ends a checkpoint's archive or commit that waits or is at work here, the
-     * destroy that undoes a restore ends its pull: they answer with ABORTED. Others: nothing.
+     * destroy that undoes a restore ends its pull: they answer with ABORTED. A checkpoint that this service has committed for the operation, or is
+     * just committing, is removed: it has failed for everybody else. Others: nothing.
      */
     public void accept(Command.ForAgent command) {
         Command.Header h = command.header();
@@ -213,6 +238,50 @@ public final class CommandRunner implements AutoCloseable {
         }
     }
 
+        if (command instanceof Command.Abort) {
+            try {
+                withdraw(h);
+            } catch (IOException e) {
+                LOG.errorf(e, "event=journal-unwritable id=%s", h.id());
+            }
+        }
+    }
+
+    /** Notes, durably, that what an aborted operation has committed here is to be removed. */
+    private void withdraw(Command.Header abort) throws IOException {
+        for (int attempt = 1; attempt <= MOST_COMMITS; attempt++) {
+            var id = new Command.Header(abort.operation(), abort.instance(), host, "commit", attempt, 0).id();
+            CommandJournal.Entry e = journal.find(id).orElse(null);
+            if (e != null
+                    && e.command() instanceof Command.Commit c
+                    && c.header().epoch() <= abort.epoch()) {
+                String checkpoint = c.manifest().checkpoint();
+                if (Names.valid(checkpoint)) {
+                    Folders.writeDurably(
+                            withdrawn.resolve(checkpoint), abort.id().getBytes(StandardCharsets.UTF_8));
+                    withdrawSoon(checkpoint);
+                }
+                return;
+            }
+        }
+    }
+
+    /** On the thread of commits: one that is at work, or waits, has ended then. */
+    private void withdrawSoon(String checkpoint) {
+        commits.execute(() -> {
+            try {
+                ready.ensure();
+                boolean removed = maintenance.withdraw(checkpoint);
+                LOG.infof("event=checkpoint-withdrawn checkpoint=%s removed=%s", checkpoint, removed);
+                Files.deleteIfExists(withdrawn.resolve(checkpoint));
+            } catch (StorageException | IOException | RuntimeException e) {
+                if (!closed) {
+                    LOG.warnf("event=checkpoint-not-withdrawn checkpoint=%s reason=\"%s\"", checkpoint, e.getMessage());
+                    var unused = ticker.schedule(
+                            () -> withdrawSoon(checkpoint), WITHDRAW_AGAIN.toMillis(), TimeUnit.MILLISECONDS);
+                }
+            }
+        });
     private void take(Command.ForStorage command, Command.Header h, String tooOld) throws IOException {
         boolean named = command instanceof Command.ForRepository ? h.instance() == null : Names.valid(h.instance());
         if (!named || h.operation() == null || h.phase() == null) {

@@ -108,6 +108,12 @@ public final class Keeper implements CommandRunner.Maintenance {
         }
     }
 
+    @Override
+    public boolean withdraw(String checkpoint) throws StorageException {
+        repository.confirm();
+        return new Forgetter(store, keys, new Survey(store, keys, repository), clock, "withdrawn").remove(checkpoint);
+    }
+
     private Report execute(Command.ForRepository command, Survey survey, Progress progress, Consumer<Report> more)
             throws StorageException, InterruptedException {
         Command.Header h = command.header();

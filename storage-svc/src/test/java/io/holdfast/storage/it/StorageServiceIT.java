@@ -713,6 +713,28 @@ class StorageServiceIT {
         }
     }
 
+    @Test
+    void aCheckpointThatIsCommittedAfterItHasFailedLeavesNoTrace() throws Exception {
+        // Given: a commit that was done by a service which was given up meanwhile
+        TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 1 << 20, 9);
+        var archived = (Report.Archived) archived("h1", 1);
+        send(new Command.Commit(header("h1", "commit", 1), manifest(archived.vms())));
+        assertThat(end(operation + "/h1/commit/1")).isInstanceOf(Report.Committed.class);
+        Path bucket = base.resolve("s3/data/holdfast-it");
+        Path manifest = bucket.resolve("checkpoints/" + checkpoint + ".json");
+        assertThat(manifest).exists();
+
+        // When
+        send(new Command.Abort(header("h1", "abort", 1), checkpoint, "the service was away"));
+
+        // Then
+        await().atMost(LIMIT).untilAsserted(() -> {
+            assertThat(manifest).doesNotExist();
+            assertThat(bucket.resolve("vms/" + checkpoint + "/a.hfvm")).doesNotExist();
+        });
+        assertThat(bucket.resolve("gone/" + checkpoint)).exists();
+    }
+
     private Report archived(String host, int attempt) {
         send(new Command.Archive(header(host, "archive", attempt), checkpoint, List.of("a")));
         return end(operation + "/" + host + "/archive/" + attempt);
