@@ -927,7 +927,11 @@ public final class Decider {
                             op.checkpoint(),
                             s.cause().code() + " in phase " + s.cause().phase());
                 case Undoing s -> new Command.Destroy(header(op, host, Phases.DESTROY, s.attempt()));
-                case Maintaining s -> op.task().command(op.kind(), header(op, host, s.phase(), 1));
+                case Maintaining s ->
+                    op.task()
+                            .command(
+                                    op.kind(),
+                                    header(op, host, s.phase(), 1).by(s.span().deadline()));
             };
         }
 

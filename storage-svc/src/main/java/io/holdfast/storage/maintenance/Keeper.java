@@ -18,7 +18,7 @@ import java.time.Clock;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
 
-/** Does commands on the repository. One at a time. */
+/** Does commands on the repository. Thread-safe: each works on its own survey of the bucket. */
 public final class Keeper implements CommandRunner.Maintenance {
     private final ObjectStore store;
     private final Keys keys;
