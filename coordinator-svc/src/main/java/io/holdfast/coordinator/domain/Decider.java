@@ -742,7 +742,7 @@ public final class Decider {
         List<String> gone(Report.Rebuilt r, Maintaining s) {
             Set<String> there = new TreeSet<>(r.result().checkpoints());
             return checkpoints.values().stream()
-                    .filter(c -> !there.contains(c.checkpoint()))
+                    .filter(c -> !there.contains(c.checkpoint()) && r.result().tellsOf(c.checkpoint()))
                     .filter(c -> {
                         Operation by = c.operation() == null ? null : operations.get(c.operation());
                         return by == null

@@ -140,7 +140,7 @@ final class Forgetter {
             throws StorageException {
         if (dryRun) {
             List<ForgetEntry> now = go.subList(0, Math.min(MOST, go.size()));
-            return new ForgetResult(true, now, kept, go.size() - now.size());
+            return result(true, now, kept, go.size() - now.size());
         }
         var done = new ArrayList<ForgetEntry>();
         for (String id : untold()) {
@@ -167,7 +167,12 @@ final class Forgetter {
             byte[] told = by.getBytes(StandardCharsets.US_ASCII);
             store.put(keys.gone(e.checkpoint()), told, 0, told.length);
         }
-        return new ForgetResult(false, done, kept, go.size() - now.size());
+        return result(false, done, kept, go.size() - now.size());
+    }
+
+    private static ForgetResult result(boolean dryRun, List<ForgetEntry> forgotten, List<ForgetEntry> kept, int more) {
+        List<ForgetEntry> first = kept.subList(0, Math.min(MOST, kept.size()));
+        return new ForgetResult(dryRun, forgotten, first, more, kept.size() == first.size() ? null : kept.size());
     }
 
     /** Checkpoints that a forget has removed, and of which none has told but this very one. */

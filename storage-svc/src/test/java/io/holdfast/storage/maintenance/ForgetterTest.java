@@ -4,16 +4,23 @@ import static io.holdfast.storage.maintenance.SimRepository.KEYS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.holdfast.schemas.event.CheckpointManifest;
+import io.holdfast.schemas.event.CutFigures;
 import io.holdfast.schemas.event.ErrorCode;
+import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.KeepPolicy;
 import io.holdfast.schemas.event.Maintenance.ForgetEntry;
 import io.holdfast.schemas.event.Maintenance.ForgetResult;
+import io.holdfast.schemas.event.Maintenance.RebuildResult;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.Hold;
+import io.holdfast.storage.domain.Manifests;
 import io.holdfast.storage.domain.StorageException;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -85,6 +92,42 @@ class ForgetterTest {
 
         assertThat(names(dry.forgotten())).containsExactly("cp-2", "cp-3", "cp-4");
         assertThat(names(next.forgotten())).containsExactly("cp-1", "cp-3");
+    }
+
+    @Test
+    void noResultGrowsWithTheRepository_whatIsLeftOutIsCounted() throws Exception {
+        int all = Rebuilder.MOST_TOLD + 3;
+        for (int n = 6; n <= all; n++) {
+            String id = "cp-" + n;
+            byte[] data = Manifests.encode(new CheckpointManifest(
+                    1,
+                    id,
+                    "net",
+                    null,
+                    r.store.now.plusSeconds(n),
+                    new InstanceLayout("net", null, List.of(), Map.of()),
+                    List.of(),
+                    List.of(),
+                    new CutFigures(List.of())));
+            r.store.put(KEYS.checkpoint(id), data, 0, data.length);
+        }
+
+        ForgetResult f = forgetter("op-1")
+                .byPolicy(null, new KeepPolicy(all - 7, null, null, null, null), List.of(), true, new Progress());
+        var told = new ArrayList<String>();
+        RebuildResult b = new Rebuilder(r.store, KEYS, r.survey)
+                .rebuild(true, (key, sha256, held, m) -> told.add(m.checkpoint()), new Progress());
+
+        assertThat(f.forgotten()).hasSize(7);
+        assertThat(f.kept()).hasSize(1000);
+        assertThat(f.keptInAll()).isEqualTo(all - 7);
+        assertThat(told).hasSize(all);
+        assertThat(b.checkpoints()).hasSize(Rebuilder.MOST_TOLD).isSorted();
+        assertThat(b.checkpointsInAll()).isEqualTo(all);
+        assertThat(told.stream().filter(c -> !b.checkpoints().contains(c)))
+                .hasSize(3)
+                .noneMatch(b::tellsOf);
+        assertThat(b.tellsOf("cp-1")).isTrue();
     }
 
     @Test
