@@ -760,7 +760,7 @@ public final class Decider {
         List<String> gone(Report.Rebuilt r, Maintaining s) {
             Set<String> there = new TreeSet<>(r.result().checkpoints());
             return checkpoints.values().stream()
-                    .filter(c -> !there.contains(c.checkpoint()))
+                    .filter(c -> !there.contains(c.checkpoint()) && r.result().tellsOf(c.checkpoint()))
                     .filter(c -> {
                         Operation by = c.operation() == null ? null : operations.get(c.operation());
                         return by == null
@@ -946,7 +946,11 @@ public final class Decider {
                             op.checkpoint(),
                             s.cause().code() + " in phase " + s.cause().phase());
                 case Undoing s -> new Command.Destroy(header(op, host, Phases.DESTROY, s.attempt()));
-                case Maintaining s -> op.task().command(op.kind(), header(op, host, s.phase(), 1));
+                case Maintaining s ->
+                    op.task()
+                            .command(
+                                    op.kind(),
+                                    header(op, host, s.phase(), 1).by(s.span().deadline()));
             };
         }
 

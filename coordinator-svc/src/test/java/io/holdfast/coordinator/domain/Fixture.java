@@ -153,7 +153,8 @@ public final class Fixture {
                                         .map(id -> new Maintenance.ForgetEntry(id, "net", T0, List.of()))
                                         .toList(),
                                 List.of(),
-                                0)));
+                                0,
+                                null)));
             case Command.Prune p ->
                 List.of(new Report.Pruned(
                         done(h, "prune"),
@@ -167,7 +168,7 @@ public final class Fixture {
             case Command.Rebuild r ->
                 List.of(new Report.Rebuilt(
                         done(h, "rebuild"),
-                        new Maintenance.RebuildResult(r.dryRun(), 1, 1, 1, 0, List.of(), List.of(), 0)));
+                        new Maintenance.RebuildResult(r.dryRun(), 1, 1, 1, 0, List.of(), List.of(), 0, null)));
         };
     }
 

@@ -250,10 +250,36 @@ class MaintenanceTest {
         assertThat(state.checkpoints().get("cp-new").held()).isTrue();
         give(new Input.Reported(new Report.Rebuilt(
                 Report.Header.of(h, "rebuild", "done"),
-                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of("cp-new"), List.of(), 0))));
+                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of("cp-new"), List.of(), 0, null))));
 
         assertThat(uncataloged()).containsExactly("cp-old");
         assertThat(state.checkpoints().keySet()).containsExactly("cp-new");
+        assertThat(op("r").state()).isInstanceOf(Completed.class);
+    }
+
+    @Test
+    void aCommandOnTheRepositorySaysHowLongItsAnswerIsWaitedFor() {
+        storage("h1", true);
+        ask("r", new Request.Rebuild(null));
+
+        assertThat(commands().getFirst().header().answerBy())
+                .isEqualTo(now.plus(Settings.defaults().limit(Phases.REBUILD)));
+    }
+
+    @Test
+    void ofARebuildThatDoesNotNameAllThereAre_nothingIsDroppedThatMayBeAmongTheOthers() {
+        storage("h1", true);
+        for (String cp : List.of("cp-1", "cp-2", "cp-3", "cp-4")) {
+            catalog(cp);
+        }
+        ask("r", new Request.Rebuild(null));
+        Command.Header h = commands().getFirst().header();
+
+        give(new Input.Reported(new Report.Rebuilt(
+                Report.Header.of(h, "rebuild", "done"),
+                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of("cp-1", "cp-3"), List.of(), 0, 3))));
+
+        assertThat(uncataloged()).containsExactly("cp-2");
         assertThat(op("r").state()).isInstanceOf(Completed.class);
     }
 
@@ -266,7 +292,7 @@ class MaintenanceTest {
 
         give(new Input.Reported(new Report.Rebuilt(
                 Report.Header.of(h, "rebuild", "done"),
-                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of("cp-new"), List.of(), 0))));
+                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of("cp-new"), List.of(), 0, null))));
 
         assertThat(op("r").state()).isInstanceOfSatisfying(OperationState.Failed.class, f -> assertThat(
                         f.failure().code())

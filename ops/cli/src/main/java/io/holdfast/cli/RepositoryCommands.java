@@ -177,7 +177,7 @@ final class RepositoryCommands {
                     "%d %s, %d kept%s%n",
                     r.forgotten().size(),
                     r.dryRun() ? "would be forgotten" : "forgotten",
-                    r.kept().size(),
+                    r.allKept(),
                     r.more() > 0 ? "; " + r.more() + " more are for the next forget" : "");
         }
 
@@ -360,7 +360,7 @@ final class RepositoryCommands {
                     r.dryRun() ? "would be written" : "written",
                     r.indexesRemoved(),
                     r.dryRun() ? "would be removed" : "removed",
-                    r.checkpoints().size());
+                    r.allCheckpoints());
             if (r.damagesInAll() > 0) {
                 damages(r.damages(), r.damagesInAll(), out);
             }

@@ -579,7 +579,8 @@ class MainTest {
                                 List.of(new Maintenance.ForgetEntry("cp-1", "net", Instant.EPOCH, List.of())),
                                 List.of(new Maintenance.ForgetEntry(
                                         "cp-2", "net", Instant.EPOCH, List.of("last", "held"))),
-                                0),
+                                0,
+                                1234),
                         5));
 
         assertThat(run("forget", "--instance", "net", "--keep-last", "1", "--keep-daily", "7", "--dry-run"))
@@ -587,7 +588,7 @@ class MainTest {
 
         assertThat(received.get("POST /api/v1/requests/forget"))
                 .isEqualTo("{\"instance\":\"net\",\"keep\":{\"last\":1,\"daily\":7},\"dryRun\":true}");
-        assertThat(out()).contains("last,held").contains("1 would be forgotten, 1 kept");
+        assertThat(out()).contains("last,held").contains("1 would be forgotten, 1234 kept");
     }
 
     @Test
@@ -676,8 +677,10 @@ class MainTest {
         completes(
                 OperationKind.rebuild,
                 new PublicEvent.RebuildCompleted(
-                        OPERATION, new Maintenance.RebuildResult(true, 3, 2, 1, 0, List.of("cp-1"), List.of(), 0), 5));
+                        OPERATION,
+                        new Maintenance.RebuildResult(true, 3, 2, 1, 0, List.of("cp-1"), List.of(), 0, 12_345),
+                        5));
         assertThat(run("rebuild", "--dry-run")).isZero();
-        assertThat(out()).contains("3 packs, 2 of them in no index");
+        assertThat(out()).contains("3 packs, 2 of them in no index").contains("12345 checkpoints");
     }
 }

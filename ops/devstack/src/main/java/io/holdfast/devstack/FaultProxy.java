@@ -61,6 +61,8 @@ public final class FaultProxy implements AutoCloseable {
         LOSE_ANSWER(0, null),
         /** Nobody ever answers. */
         SILENCE(0, null),
+        /** The answer's body comes slowly, 640 KiB/s. */
+        SLOW_ANSWER(0, null),
         /** The answer's body has a flipped bit. */
         FLIP_ANSWER(0, null);
 
@@ -287,7 +289,10 @@ public final class FaultProxy implements AutoCloseable {
             return false;
         }
         if (!none) {
-            answer.body(fromServer, fault == Fault.FLIP_ANSWER ? flipping(toClient) : toClient, Long.MAX_VALUE);
+            OutputStream out = fault == Fault.FLIP_ANSWER
+                    ? flipping(toClient)
+                    : fault == Fault.SLOW_ANSWER ? slow(toClient) : toClient;
+            answer.body(fromServer, out, Long.MAX_VALUE);
         }
         toClient.flush();
         return !answer.closes() && !request.closes();
@@ -297,6 +302,27 @@ public final class FaultProxy implements AutoCloseable {
         while (in.read() >= 0) {
             // more of what is never answered
         }
+    }
+
+    /** Passes on what is written, {@link #BUFFER} bytes at most, and then waits. */
+    private static OutputStream slow(OutputStream out) {
+        return new OutputStream() {
+            @Override
+            public void write(int b) throws IOException {
+                out.write(b);
+            }
+
+            @Override
+            public void write(byte[] data, int offset, int length) throws IOException {
+                out.write(data, offset, length);
+                out.flush();
+                try {
+                    Thread.sleep(100L * length / BUFFER);
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+            }
+        };
     }
 
     private static OutputStream flipping(OutputStream out) {

@@ -16,8 +16,26 @@ public sealed interface Command {
      * @param phase name of the phase
      * @param attempt 1, 2, ...
      * @param epoch the coordinator's epoch; hosts refuse one older than the newest seen
+     * @param answerBy when nobody waits for the answer any more, by the coordinator's clock: what is not begun by then is not begun at all; null: at no time
      */
-    record Header(String operation, String instance, String host, String phase, int attempt, long epoch) {
+    record Header(
+            String operation,
+            String instance,
+            String host,
+            String phase,
+            int attempt,
+            long epoch,
+            java.time.Instant answerBy) {
+        /** Of a command that may begin at any time. */
+        public Header(String operation, String instance, String host, String phase, int attempt, long epoch) {
+            this(operation, instance, host, phase, attempt, epoch, null);
+        }
+
+        /** The same with a time by which it must have begun. */
+        public Header by(java.time.Instant time) {
+            return new Header(operation, instance, host, phase, attempt, epoch, time);
+        }
+
         /** {@code operation/host/phase/attempt}. */
         public String id() {
             return operation + "/" + host + "/" + phase + "/" + attempt;

@@ -68,12 +68,20 @@ public final class Maintenance {
     /**
      * What a forget did, or would do.
      *
+     * @param kept the first 1000
      * @param more checkpoints left for the next forget
+     * @param keptInAll how many are kept; null where all of them are named
      */
-    public record ForgetResult(boolean dryRun, List<ForgetEntry> forgotten, List<ForgetEntry> kept, int more) {
+    public record ForgetResult(
+            boolean dryRun, List<ForgetEntry> forgotten, List<ForgetEntry> kept, int more, Integer keptInAll) {
         public ForgetResult {
             forgotten = List.copyOf(forgotten);
             kept = List.copyOf(kept);
+        }
+
+        /** How many are kept, those that are not named too. */
+        public int allKept() {
+            return keptInAll == null ? kept.size() : keptInAll;
         }
     }
 
@@ -148,8 +156,9 @@ public final class Maintenance {
      *
      * @param packsIndexed packs that no readable index named
      * @param indexesRemoved indexes that were broken or named packs that are gone
-     * @param checkpoints checkpoints of the bucket
+     * @param checkpoints checkpoints of the bucket, the first 10,000 by their names
      * @param damages objects that could not be read, the first 100
+     * @param checkpointsInAll how many there are; null where all of them are named
      */
     public record RebuildResult(
             boolean dryRun,
@@ -159,10 +168,21 @@ public final class Maintenance {
             int indexesRemoved,
             List<String> checkpoints,
             List<Damage> damages,
-            int damagesInAll) {
+            int damagesInAll,
+            Integer checkpointsInAll) {
         public RebuildResult {
             checkpoints = List.copyOf(checkpoints);
             damages = List.copyOf(damages);
+        }
+
+        /** How many there are, those that are not named too. */
+        public int allCheckpoints() {
+            return checkpointsInAll == null ? checkpoints.size() : checkpointsInAll;
+        }
+
+        /** Whether it says of a name if there is such a checkpoint: not of those that come after the last of those that it names, where it does not name all. */
+        public boolean tellsOf(String checkpoint) {
+            return allCheckpoints() == checkpoints.size() || checkpoint.compareTo(checkpoints.getLast()) <= 0;
         }
     }
 }

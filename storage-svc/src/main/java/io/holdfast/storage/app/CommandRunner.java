@@ -6,6 +6,8 @@ import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -20,21 +22,26 @@ import java.util.function.Consumer;
 import org.jboss.logging.Logger;
 
 /**
- * Takes commands, does each once, reports. One archive, one pull, one commit and one command on the repository are at work at a time, side by side, so that memory
- * stays bounded and a commit waits for no upload. Thread-safe.
+ * Takes commands, does each once, reports. One archive, one pull, one commit, one long and one short command on the repository are at work at a time, side by side,
+ * so that memory stays bounded, a commit waits for no upload and a release for no verify. (Commands on the repository of several hosts are at work side by side, too:
+ * they agree with each other by what they write into the bucket.) Thread-safe.
  */
 public final class CommandRunner implements AutoCloseable {
     private static final Logger LOG = Logger.getLogger(CommandRunner.class);
     private static final Duration KEEP = Duration.ofDays(7);
     /** What epochs of commands on the repository are kept under; no name of an instance. */
     private static final String REPOSITORY = "~repository";
+    /** Commits of one operation that are looked for in the journal: more attempts than the limit of the phase has room for. */
+    private static final int MOST_COMMITS = 64;
+
+    private static final Duration WITHDRAW_AGAIN = Duration.ofSeconds(1);
 
     /** Where reports go. Never blocks. */
     public interface Reports {
         void publish(Report report);
     }
 
-    /** Does commands on the repository, one at a time. */
+    /** Does commands on the repository, two at a time at most. Thread-safe. */
     public interface Maintenance {
         /**
          * Does a command.
@@ -44,6 +51,13 @@ public final class CommandRunner implements AutoCloseable {
          */
         Report execute(Command.ForRepository command, Progress progress, Consumer<Report> more)
                 throws StorageException, InterruptedException;
+
+        /**
+         * Removes a checkpoint that was committed although it had failed; done too when there is none.
+         *
+         * @return false if somebody holds it: then it stays
+         */
+        boolean withdraw(String checkpoint) throws StorageException;
     }
 
     /** What must be so before a command works on the bucket. */
@@ -94,6 +108,9 @@ public final class CommandRunner implements AutoCloseable {
 
     private final String host;
     private final Path images;
+    /** A file for each checkpoint that is to be removed because it had failed when it was committed. */
+    private final Path withdrawn;
+
     private final CommandJournal journal;
     private final Epochs epochs;
     private final Repository repository;
@@ -108,6 +125,7 @@ public final class CommandRunner implements AutoCloseable {
     private final ExecutorService pulls = single("pull");
     private final ExecutorService commits = single("commit");
     private final ExecutorService keeping = single("maintenance");
+    private final ExecutorService holding = single("holding");
     private final ScheduledExecutorService ticker =
             Executors.newSingleThreadScheduledExecutor(r -> daemon(r, "storage-progress"));
     private volatile boolean closed;
@@ -125,6 +143,8 @@ public final class CommandRunner implements AutoCloseable {
             throws IOException {
         this.host = settings.host();
         this.images = settings.images();
+        this.withdrawn = settings.state().resolve("withdrawn");
+        Files.createDirectories(withdrawn);
         this.journal = journal;
         this.epochs = new Epochs(settings.state());
         this.repository = repository;
@@ -152,6 +172,12 @@ public final class CommandRunner implements AutoCloseable {
         for (Command.ForStorage c : journal.unfinished(KEEP)) {
             LOG.infof("event=command-redone id=%s", c.header().id());
             begin(c);
+        }
+        try (var dir = Files.list(withdrawn)) { // after the commits that are done again
+            dir.map(f -> f.getFileName().toString())
+                    .filter(Names::valid)
+                    .sorted()
+                    .forEach(this::withdrawSoon);
         }
     }
 
@@ -189,7 +215,8 @@ public final class CommandRunner implements AutoCloseable {
 
     /**
      * Takes a command for this host's agent. An abort ends a checkpoint's archive or commit that waits or is at work here, the
-     * destroy that undoes a restore ends its pull: they answer with ABORTED. Others: nothing.
+     * destroy that undoes a restore ends its pull: they answer with ABORTED. A checkpoint that this service has committed for the operation, or is
+     * just committing, is removed: it has failed for everybody else. Others: nothing.
      */
     public void accept(Command.ForAgent command) {
         Command.Header h = command.header();
@@ -211,6 +238,50 @@ public final class CommandRunner implements AutoCloseable {
                 w.giveUp(h.phase() + " of operation " + h.operation());
             }
         }
+        if (command instanceof Command.Abort) {
+            try {
+                withdraw(h);
+            } catch (IOException e) {
+                LOG.errorf(e, "event=journal-unwritable id=%s", h.id());
+            }
+        }
+    }
+
+    /** Notes, durably, that what an aborted operation has committed here is to be removed. */
+    private void withdraw(Command.Header abort) throws IOException {
+        for (int attempt = 1; attempt <= MOST_COMMITS; attempt++) {
+            var id = new Command.Header(abort.operation(), abort.instance(), host, "commit", attempt, 0).id();
+            CommandJournal.Entry e = journal.find(id).orElse(null);
+            if (e != null
+                    && e.command() instanceof Command.Commit c
+                    && c.header().epoch() <= abort.epoch()) {
+                String checkpoint = c.manifest().checkpoint();
+                if (Names.valid(checkpoint)) {
+                    Folders.writeDurably(
+                            withdrawn.resolve(checkpoint), abort.id().getBytes(StandardCharsets.UTF_8));
+                    withdrawSoon(checkpoint);
+                }
+                return;
+            }
+        }
+    }
+
+    /** On the thread of commits: one that is at work, or waits, has ended then. */
+    private void withdrawSoon(String checkpoint) {
+        commits.execute(() -> {
+            try {
+                ready.ensure();
+                boolean removed = maintenance.withdraw(checkpoint);
+                LOG.infof("event=checkpoint-withdrawn checkpoint=%s removed=%s", checkpoint, removed);
+                Files.deleteIfExists(withdrawn.resolve(checkpoint));
+            } catch (StorageException | IOException | RuntimeException e) {
+                if (!closed) {
+                    LOG.warnf("event=checkpoint-not-withdrawn checkpoint=%s reason=\"%s\"", checkpoint, e.getMessage());
+                    var unused = ticker.schedule(
+                            () -> withdrawSoon(checkpoint), WITHDRAW_AGAIN.toMillis(), TimeUnit.MILLISECONDS);
+                }
+            }
+        });
     }
 
     private void take(Command.ForStorage command, Command.Header h, String tooOld) throws IOException {
@@ -261,6 +332,9 @@ public final class CommandRunner implements AutoCloseable {
                         case Command.Archive a -> archives;
                         case Command.Pull p -> pulls;
                         case Command.Commit c -> commits;
+                        case Command.Hold c -> holding;
+                        case Command.Release c -> holding;
+                        case Command.Stats c -> holding;
                         case Command.ForRepository r -> keeping;
                     };
             on.execute(() -> run(work));
@@ -279,6 +353,7 @@ public final class CommandRunner implements AutoCloseable {
         Report end;
         try {
             work.begin();
+            inTime(h);
             ready.ensure();
             end = execute(command, progress);
             tellLast(h, progress, told);
@@ -352,6 +427,17 @@ public final class CommandRunner implements AutoCloseable {
         };
     }
 
+    /** A command for whose answer nobody waits any more has failed for whoever asked for it: it must not be done all the same. */
+    private void inTime(Command.Header h) throws StorageException {
+        Instant now = Instant.now();
+        if (h.answerBy() != null && now.isAfter(h.answerBy())) {
+            throw new StorageException(
+                    ErrorCode.TOO_LATE,
+                    "its turn came at " + now + " on host " + host + ", and nobody waited for it after " + h.answerBy(),
+                    "request the operation again, when what was at work on the repository before it has ended");
+        }
+    }
+
     private static Report aborted(Command.Header h, Work work) {
         return failed(h, ErrorCode.ABORTED, "given up: " + work.givenUp(), "see why the operation failed");
     }
@@ -397,6 +483,7 @@ public final class CommandRunner implements AutoCloseable {
         pulls.shutdownNow();
         commits.shutdownNow();
         keeping.shutdownNow();
+        holding.shutdownNow();
         ticker.shutdownNow();
     }
 }

@@ -18,6 +18,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiConsumer;
 import java.util.function.LongSupplier;
 
 /** The uploads' side of the agreement with garbage collection. Thread-safe. */
@@ -54,20 +55,52 @@ public final class Leases {
 
     private List<Found> found(String kind) throws StorageException {
         var found = new ArrayList<Found>();
+        long bytes = 0;
         for (Stored s : store.list(keys.gc() + kind)) {
-            byte[] data;
-            try {
-                data = store.get(s.key(), Limits.MAX_MARK);
-            } catch (StorageException e) {
-                if (e.code() == ErrorCode.REPOSITORY_CORRUPT
-                        && store.size(s.key()).isEmpty()) {
-                    continue; // removed meanwhile
-                }
-                throw e;
+            bytes += s.bytes();
+            if (bytes > Limits.MAX_MARKS) {
+                throw Mark.broken(
+                        s.key(), "with the others it is larger than the limit of " + Limits.MAX_MARKS + " bytes");
             }
-            found.add(new Found(s.key(), Mark.decode(s.key(), data), s.modified()));
+            Mark m = read(s);
+            if (m != null) {
+                found.add(new Found(s.key(), m, s.modified()));
+            }
         }
         return found;
+    }
+
+    /** Reads a mark or sweep; null if it was removed meanwhile. */
+    private Mark read(Stored s) throws StorageException {
+        byte[] data;
+        try {
+            data = store.get(s.key(), Limits.MAX_MARK);
+        } catch (StorageException e) {
+            if (e.code() != ErrorCode.REPOSITORY_CORRUPT) {
+                throw e;
+            }
+            if (store.size(s.key()).isEmpty()) {
+                return null;
+            }
+            throw Mark.broken(s.key(), "is larger than the limit of " + Limits.MAX_MARK + " bytes");
+        }
+        return Mark.decode(s.key(), data);
+    }
+
+    /** Reads every mark and sweep; tells of those that are broken: with one of them there is neither archive nor prune. */
+    public void check(BiConsumer<String, StorageException> broken) throws StorageException {
+        for (String kind : List.of("mark-", "sweep-")) {
+            for (Stored s : store.list(keys.gc() + kind)) {
+                try {
+                    Mark ignored = read(s);
+                } catch (StorageException e) {
+                    if (e.code() != ErrorCode.REPOSITORY_CORRUPT) {
+                        throw e;
+                    }
+                    broken.accept(s.key(), e);
+                }
+            }
+        }
     }
 
     /**

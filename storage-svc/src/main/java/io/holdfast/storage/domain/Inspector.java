@@ -151,7 +151,7 @@ public final class Inspector {
                 vm(out, VmManifest.decode(name, data), chunks);
             }
             default -> {
-                if (data.remaining() > Limits.MAX_MARK) {
+                if (data.remaining() > Limits.MAX_CHECKPOINT_MANIFEST) {
                     throw StorageException.corrupt(name, "no magic of ours, and too long for anything else");
                 }
                 if (must == Kind.GONE || must == Kind.RUN) {
@@ -250,7 +250,7 @@ public final class Inspector {
     private static void json(ObjectNode out, String name, Kind must, byte[] data) throws StorageException {
         JsonNode tree;
         try {
-            tree = EventCodec.json().readTree(data);
+            tree = Json.tree(data);
         } catch (IOException e) {
             throw StorageException.corrupt(name, "neither a magic of ours nor JSON");
         }

@@ -2,7 +2,6 @@ package io.holdfast.storage.domain;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonMappingException;
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import io.holdfast.schemas.event.ErrorCode;
@@ -37,11 +36,10 @@ final class JsonObject {
      */
     static <T> T decode(String key, String what, byte[] data, Class<T> type, int... formats) throws StorageException {
         try {
-            JsonNode tree = JSON.readTree(data);
-            if (tree == null || !tree.path("format").isInt()) {
+            int format = Json.format(data);
+            if (format < 0) {
                 throw StorageException.corrupt(key, "not a " + what);
             }
-            int format = tree.path("format").asInt();
             if (Arrays.stream(formats).noneMatch(f -> f == format)) {
                 throw new StorageException(
                         ErrorCode.REPOSITORY_CORRUPT,
@@ -51,7 +49,7 @@ final class JsonObject {
                                         .collect(Collectors.joining(" and ")),
                         "use a Holdfast that knows this format");
             }
-            return JSON.treeToValue(tree, type);
+            return Json.read(data, type);
         } catch (IOException | RuntimeException e) {
             throw StorageException.corrupt(
                     key, "not a " + what + ": " + e.getClass().getSimpleName() + field(e));

@@ -18,8 +18,10 @@ public final class Limits {
     public static final int MAX_VM_MANIFEST = 1024 * 1024 * 1024;
     /** Largest checkpoint manifest in bytes. */
     public static final int MAX_CHECKPOINT_MANIFEST = 16 * 1024 * 1024;
-    /** Largest mark of garbage collection in bytes. */
-    public static final int MAX_MARK = 64 * 1024 * 1024;
+    /** Largest mark of garbage collection in bytes; what is more is in several. */
+    public static final int MAX_MARK = 8 * 1024 * 1024;
+    /** Most bytes of all marks of a repository together, and of all sweeps: a million packs. */
+    public static final int MAX_MARKS = 64 * 1024 * 1024;
     /** Largest hold in bytes. */
     public static final int MAX_HOLD = 64 * 1024;
     /** Largest config in bytes. */

@@ -12,7 +12,7 @@ import java.util.OptionalLong;
 
 /**
  * A bucket, as plain as S3 servers agree on. Thread-safe. Transient errors are tried again inside, with back-off, for a
- * bounded time; then REPOSITORY_UNAVAILABLE. Every error names the object.
+ * bounded time, which begins anew when a read has come further; then REPOSITORY_UNAVAILABLE. Every error names the object.
  */
 public interface ObjectStore {
     /** Stores an object, durable when it returns. */
@@ -114,9 +114,12 @@ public interface ObjectStore {
 
             @Override
             public void take(InputStream in) throws IOException {
-                done += in.readNBytes(into, at + done, length - done);
-                if (done < length) {
-                    throw new EOFException("the connection ended early");
+                while (done < length) {
+                    int n = in.read(into, at + done, length - done);
+                    if (n < 0) {
+                        throw new EOFException("the connection ended early");
+                    }
+                    done += n;
                 }
             }
         });
@@ -138,7 +141,7 @@ public interface ObjectStore {
     Duration retention() throws StorageException;
 
     /**
-     * Locks an object against deletion by anyone until a time (S3 Object Lock).
+     * Locks an object against deletion by anyone until a time (S3 Object Lock). One that is locked for longer stays so, and counts as done.
      *
      * @return false if the bucket has no Object Lock: then nothing is locked
      * @throws StorageException REPOSITORY_CORRUPT if the object is missing

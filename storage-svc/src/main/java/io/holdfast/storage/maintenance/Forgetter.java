@@ -6,6 +6,7 @@ import io.holdfast.schemas.event.KeepPolicy;
 import io.holdfast.schemas.event.Maintenance.ForgetEntry;
 import io.holdfast.schemas.event.Maintenance.ForgetResult;
 import io.holdfast.storage.app.Progress;
+import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
 import io.holdfast.storage.domain.Names;
 import io.holdfast.storage.domain.ObjectStore;
@@ -30,22 +31,38 @@ import java.util.TreeSet;
  * <p>Against a hold that comes at the same time, with no lock: forget writes {@code gone/CHECKPOINT} and then looks for
  * {@code holds/CHECKPOINT.json}; hold writes its object and then looks for the other. Whoever comes second sees the first, so that never
  * both go on.
+ *
+ * <p>A forget that was cut off, or failed, could not tell of what it had removed: the next one tells of it. That its end tells of a checkpoint is noted in
+ * {@code gone/CHECKPOINT} last, with who it was: should the service die before the end is in its journal, the same command tells of it again.
  */
 final class Forgetter {
     private static final int MOST = 1000;
+    /** What a note has when its removal was told; shorter than a time, longer than what a prune writes. */
+    private static final int TOLD = 16;
+
     private final ObjectStore store;
     private final Keys keys;
     private final Survey survey;
     private final Clock clock;
+    private final String by;
 
-    Forgetter(ObjectStore store, Keys keys, Survey survey, Clock clock) {
+    /**
+     * Makes it.
+     *
+     * @param by what knows this forget from others, when it is done again too
+     */
+    Forgetter(ObjectStore store, Keys keys, Survey survey, Clock clock, String by) {
+        this.by = ChunkId.of(by.getBytes(StandardCharsets.UTF_8)).hex().substring(0, TOLD);
         this.store = store;
         this.keys = keys;
         this.survey = survey;
         this.clock = clock;
     }
 
-    /** Removes the checkpoints named; none is removed if one of them may not be. One that is gone already counts as removed. */
+    /**
+     * Removes the checkpoints named; none is removed if one of them may not be, one that is held while others are removed already is told as kept. One
+     * that is gone already counts as removed.
+     */
     ForgetResult named(List<String> checkpoints, Collection<String> inUse, boolean dryRun, Progress progress)
             throws StorageException {
         Set<String> there = survey.checkpoints();
@@ -121,24 +138,66 @@ final class Forgetter {
     private ForgetResult carryOut(
             List<ForgetEntry> go, List<ForgetEntry> kept, boolean dryRun, Progress progress, boolean all)
             throws StorageException {
-        List<ForgetEntry> now = go.subList(0, Math.min(MOST, go.size()));
         if (dryRun) {
-            return new ForgetResult(true, now, kept, go.size() - now.size());
+            List<ForgetEntry> now = go.subList(0, Math.min(MOST, go.size()));
+            return result(true, now, kept, go.size() - now.size());
         }
+        var done = new ArrayList<ForgetEntry>();
+        for (String id : untold()) {
+            if (done.size() < MOST && go.stream().noneMatch(e -> e.checkpoint().equals(id))) {
+                done.add(new ForgetEntry(id, null, null, List.of()));
+            }
+        }
+        List<ForgetEntry> now = go.subList(0, Math.min(MOST - done.size(), go.size()));
         progress.steps();
         progress.total(now.size());
-        var done = new ArrayList<ForgetEntry>();
+        int removed = 0;
         for (ForgetEntry e : now) {
             if (remove(e.checkpoint())) {
                 done.add(e);
-            } else if (all) {
+                removed++;
+            } else if (all && removed == 0) {
                 throw held(e.checkpoint());
             } else {
                 kept.add(new ForgetEntry(e.checkpoint(), e.instance(), e.takenAt(), List.of("held")));
             }
             progress.add(1);
         }
-        return new ForgetResult(false, done, kept, go.size() - now.size());
+        for (ForgetEntry e : done) {
+            byte[] told = by.getBytes(StandardCharsets.US_ASCII);
+            store.put(keys.gone(e.checkpoint()), told, 0, told.length);
+        }
+        return result(false, done, kept, go.size() - now.size());
+    }
+
+    private static ForgetResult result(boolean dryRun, List<ForgetEntry> forgotten, List<ForgetEntry> kept, int more) {
+        List<ForgetEntry> first = kept.subList(0, Math.min(MOST, kept.size()));
+        return new ForgetResult(dryRun, forgotten, first, more, kept.size() == first.size() ? null : kept.size());
+    }
+
+    /** Checkpoints that a forget has removed, and of which none has told but this very one. */
+    private Set<String> untold() throws StorageException {
+        var untold = new TreeSet<String>();
+        for (Stored s : store.list(keys.goneFolder())) {
+            String id = s.key().substring(keys.goneFolder().length());
+            if (Names.valid(id) && (s.bytes() > TOLD || (s.bytes() == TOLD && toldHere(s.key())))) {
+                untold.add(id);
+            }
+        }
+        if (!untold
+                .isEmpty()) { // listed later: one that is not there was removed, and cannot be committed past its note
+            untold.removeAll(survey.checkpoints());
+        }
+        return untold;
+    }
+
+    private boolean toldHere(String note) throws StorageException {
+        try {
+            return new String(store.get(note, TOLD), StandardCharsets.US_ASCII).equals(by);
+        } catch (StorageException e) {
+            Damages.kind(e); // a prune has removed it meanwhile, or it is another one by now
+            return false;
+        }
     }
 
     /** Removes one; false if it was held meanwhile. */

@@ -18,7 +18,7 @@ import java.time.Clock;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
 
-/** Does commands on the repository. One at a time. */
+/** Does commands on the repository. Thread-safe: each works on its own survey of the bucket. */
 public final class Keeper implements CommandRunner.Maintenance {
     private final ObjectStore store;
     private final Keys keys;
@@ -108,6 +108,12 @@ public final class Keeper implements CommandRunner.Maintenance {
         }
     }
 
+    @Override
+    public boolean withdraw(String checkpoint) throws StorageException {
+        repository.confirm();
+        return new Forgetter(store, keys, new Survey(store, keys, repository), clock, "withdrawn").remove(checkpoint);
+    }
+
     private Report execute(Command.ForRepository command, Survey survey, Progress progress, Consumer<Report> more)
             throws StorageException, InterruptedException {
         Command.Header h = command.header();
@@ -118,7 +124,7 @@ public final class Keeper implements CommandRunner.Maintenance {
                 long seed = ThreadLocalRandom.current().nextLong();
                 yield new Report.Verified(
                         done,
-                        new Verifier(keys, survey, reader, Math.min(threads, MOST_READERS))
+                        new Verifier(keys, survey, leases, reader, Math.min(threads, MOST_READERS))
                                 .verify(v.checkpoint(), v.samplePercent(), seed, progress));
             }
             case Command.Forget f -> {
@@ -126,7 +132,7 @@ public final class Keeper implements CommandRunner.Maintenance {
                     throw new StorageException(
                             ErrorCode.INVALID_EVENT, "either checkpoints or a policy", "see docs/protocol.md");
                 }
-                Forgetter forgetter = new Forgetter(store, keys, survey, clock);
+                Forgetter forgetter = new Forgetter(store, keys, survey, clock, h.id());
                 yield new Report.Forgotten(
                         done,
                         f.keep() == null

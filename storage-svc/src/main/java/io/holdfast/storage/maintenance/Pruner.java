@@ -62,6 +62,8 @@ class Pruner {
     private final Leases leases;
     private final Duration grace;
     private final Keeper.Repack policy;
+    /** So many notes may tell what is about to be deleted. */
+    private int sweeps = 1;
 
     Pruner(ObjectStore store, Keys keys, Survey survey, Leases leases, Duration grace, Keeper.Repack policy) {
         this.policy = policy;
@@ -162,7 +164,9 @@ class Pruner {
             return prune(false, run, serverTime(runKey), progress);
         } finally {
             // from here on this prune deletes nothing
-            store.delete(keys.gc() + "sweep-" + run);
+            for (int i = 0; i < sweeps; i++) {
+                store.delete(note("sweep-" + run, i));
+            }
             store.delete(runKey);
         }
     }
@@ -607,15 +611,19 @@ class Pruner {
     }
 
     private void mark(String run, List<ChunkId> packs, List<VmObject> orphans) throws StorageException {
-        if (packs.isEmpty() && orphans.isEmpty()) {
-            return;
+        List<String> ids = packs.stream().map(ChunkId::hex).toList();
+        write("mark-" + run, Mark.of(ids, orphans.stream().map(this::name).toList()));
+    }
+
+    private void write(String name, List<Mark> notes) throws StorageException {
+        for (int i = 0; i < notes.size(); i++) {
+            byte[] data = notes.get(i).encode();
+            store.put(note(name, i), data, 0, data.length);
         }
-        byte[] data = new Mark(
-                        Mark.FORMAT,
-                        packs.stream().map(ChunkId::hex).toList(),
-                        orphans.stream().map(this::name).toList())
-                .encode();
-        store.put(keys.gc() + "mark-" + run, data, 0, data.length);
+    }
+
+    private String note(String name, int part) {
+        return keys.gc() + name + (part == 0 ? "" : "-" + part);
     }
 
     /**
@@ -628,8 +636,9 @@ class Pruner {
         if (packs.isEmpty()) {
             return still;
         }
-        byte[] data = new Mark(Mark.FORMAT, packs.stream().map(ChunkId::hex).toList(), List.of()).encode();
-        store.put(keys.gc() + "sweep-" + run, data, 0, data.length);
+        List<Mark> notes = Mark.of(packs.stream().map(ChunkId::hex).toList(), List.of());
+        sweeps = notes.size();
+        write("sweep-" + run, notes);
         for (Leases.Found f : leases.marks()) {
             if (job.old(f.since(), now)) {
                 f.mark().packs().forEach(p -> still.add(ChunkId.parse(p)));

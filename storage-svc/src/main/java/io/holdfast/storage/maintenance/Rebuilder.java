@@ -23,6 +23,9 @@ import java.util.SortedMap;
  * that are broken, or name packs that are gone, are replaced. Every checkpoint is told.
  */
 final class Rebuilder {
+    /** So many checkpoints are named in the result: half of what a record of Kafka takes. */
+    static final int MOST_TOLD = 10_000;
+
     private final ObjectStore store;
     private final Keys keys;
     private final Survey survey;
@@ -77,8 +80,17 @@ final class Rebuilder {
         int indexed = recover(lost, dryRun, damages, written, progress);
         int removed = replace(perIndex, packs.keySet(), dryRun, written);
         List<String> told = tell(checkpoints, each, damages, progress);
+        List<String> first = told.subList(0, Math.min(MOST_TOLD, told.size()));
         return new RebuildResult(
-                dryRun, packs.size(), indexed, written.size(), removed, told, damages.list(), damages.count());
+                dryRun,
+                packs.size(),
+                indexed,
+                written.size(),
+                removed,
+                first,
+                damages.list(),
+                damages.count(),
+                told.size() == first.size() ? null : told.size());
     }
 
     /** Indexes packs from their tails. */

@@ -3,6 +3,7 @@ package io.holdfast.storage.maintenance;
 import io.holdfast.schemas.event.CheckpointManifest;
 import io.holdfast.schemas.event.Maintenance.VerifyResult;
 import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.storage.app.Leases;
 import io.holdfast.storage.app.Progress;
 import io.holdfast.storage.domain.ChunkId;
 import io.holdfast.storage.domain.Keys;
@@ -26,7 +27,7 @@ import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * Looks whether checkpoints can be restored: the config, manifests and indexes are read, every pack that is needed is looked for with its
+ * Looks whether checkpoints can be restored: the config, manifests, indexes and notes of garbage collection are read, every pack that is needed is looked for with its
  * size, and a part of them is read whole, chunk by chunk. A pack that is gone does no harm where others have its chunks. Names the checkpoints that suffer.
  *
  * <p>Memory: some 250 bytes per pack, and a pack per thread. Sets of chunks are in mapped files.
@@ -35,10 +36,12 @@ final class Verifier {
 
     private final Keys keys;
     private final Survey survey;
+    private final Leases leases;
     private final PackReader reader;
     private final int threads;
 
-    Verifier(Keys keys, Survey survey, PackReader reader, int threads) {
+    Verifier(Keys keys, Survey survey, Leases leases, PackReader reader, int threads) {
+        this.leases = leases;
         this.keys = keys;
         this.survey = survey;
         this.reader = reader;
@@ -79,6 +82,11 @@ final class Verifier {
         } catch (StorageException e) { // nothing can be restored without it once the services have ended
             job.damages.add(keys.config(), Damages.kind(e), e.getMessage(), checkpoints);
         }
+        leases.check((key, e) -> job.damages.add(
+                key,
+                "corrupt",
+                e.getMessage() + "; until it is gone there is no archive and no prune; " + e.remedy(),
+                List.of()));
         SortedMap<ChunkId, Stored> packs = survey.packs();
         SortedMap<ChunkId, Pack> needed = indexes(job, packs);
         List<Pack> sample = sample(needed, samplePercent, seed);

@@ -140,6 +140,38 @@ class CephKeeperIT extends KeeperIT {
     }
 
     @Test
+    void whatIsLockedForLongerStaysSo_andIsNoObstacleToAHold() throws Exception {
+        // Given: a checkpoint that is held for an hour; another one needs some of its objects, config among them
+        useLockingBucket(Duration.ofDays(1));
+        two();
+        Instant later = Instant.now().plusSeconds(3600);
+        assertThat(hold(CP1, later).locked()).isTrue();
+
+        // When: the other is held for half of it, and the first one again for less
+        Instant earlier = Instant.now().plusSeconds(1800);
+        assertThat(hold(CP2, earlier).locked()).isTrue();
+        assertThat(hold(CP1, earlier).locked()).isTrue();
+
+        // Then: nothing that was locked is locked for less
+        for (String key : List.of(KEYS.config(), KEYS.checkpoint(CP1), KEYS.vm(CP1, "a"))) {
+            assertThat(store.lockedUntil(key))
+                    .hasValueSatisfying(t -> assertThat(t).isBetween(later.minusSeconds(1), later.plusSeconds(1)));
+        }
+        assertThat(store.lockedUntil(KEYS.checkpoint(CP2)))
+                .hasValueSatisfying(t -> assertThat(t).isBetween(earlier.minusSeconds(1), earlier.plusSeconds(1)));
+
+        // and a bucket that locks every object for longer of itself is none either
+        client().setObjectLockConfiguration(SetObjectLockConfigurationArgs.builder()
+                .bucket(bucket)
+                .config(new ObjectLockConfiguration(RetentionMode.COMPLIANCE, new RetentionDurationDays(2)))
+                .build());
+        checkpoint("cp-3", 3, Instant.parse("2026-01-03T00:00:00Z"));
+        assertThat(hold("cp-3", earlier).locked()).isTrue();
+        assertThat(store.lockedUntil(KEYS.checkpoint("cp-3")))
+                .hasValueSatisfying(t -> assertThat(t).isAfter(later.plusSeconds(3600)));
+    }
+
+    @Test
     void aRetainedPackThatNobodyNeedsIsNotHiddenByAPrune() throws Exception {
         useLockingBucket(SHORT);
         two();

@@ -449,6 +449,45 @@ class KeeperIT extends BucketTest {
     }
 
     @Test
+    void aBrokenMarkIsNamed_andIsNotNeeded() throws Exception {
+        // Given: garbage that is marked, and a mark and a sweep with flipped bits
+        two();
+        TestImage.write(host.image("cp-lost", "a"), 4L << 20, 9);
+        use(null, SHORT);
+        TestHost.archive(host, "cp-lost", "a");
+        for (String note : List.of("mark-x", "sweep-x")) {
+            byte[] data = new Mark(1, List.of("ab".repeat(32)), List.of()).encode();
+            data[3] ^= 1;
+            put(KEYS.gc() + note, data);
+        }
+
+        // Then: nothing goes on, and everybody says what can be done
+        assertThatThrownBy(() -> prune(false)).isInstanceOfSatisfying(StorageException.class, e -> {
+            assertThat(e.getMessage()).contains(KEYS.gc() + "mark-x");
+            assertThat(e.remedy()).contains("is marked again");
+        });
+        VerifyResult broken = verify(null, 0);
+        assertThat(broken.sound()).isFalse();
+        assertThat(broken.damagedCheckpoints()).isEmpty();
+        assertThat(broken.damages())
+                .extracting(Damage::key)
+                .containsExactly(KEYS.gc() + "mark-x", KEYS.gc() + "sweep-x");
+        assertThat(broken.damages())
+                .extracting(Damage::message)
+                .satisfiesExactly(m -> assertThat(m).contains("is marked again"), m -> assertThat(m)
+                        .contains("when no prune is at work"));
+
+        // When they are deleted
+        store.delete(KEYS.gc() + "mark-x");
+        store.delete(KEYS.gc() + "sweep-x");
+
+        // Then
+        assertThat(verify(null, 100).sound()).isTrue();
+        prune(false);
+        assertThat(verify(null, 100).sound()).isTrue();
+    }
+
+    @Test
     void aPolicyForgetsWhatItDoesNotKeep_butNothingOnADryRun_andNothingThatIsHeldOrInUse() throws Exception {
         two();
         checkpoint("cp-3", 3, Instant.parse("2026-01-03T00:00:00Z"));

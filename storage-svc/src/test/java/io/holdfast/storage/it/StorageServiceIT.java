@@ -21,6 +21,7 @@ import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.schemas.event.Topics;
 import io.holdfast.schemas.event.VmArchive;
+import io.holdfast.schemas.event.VmState;
 import io.holdfast.storage.domain.RepositoryConfig;
 import io.holdfast.storage.domain.WrapKey;
 import java.net.URI;
@@ -711,6 +712,51 @@ class StorageServiceIT {
             assertThat(made).as("manifests in a bucket of no repository").isEmpty();
             assertThat(back).isInstanceOf(Report.Archived.class);
         }
+    }
+
+    @Test
+    void aCheckpointThatIsCommittedAfterItHasFailedLeavesNoTrace() throws Exception {
+        // Given: a commit that was done by a service which was given up meanwhile
+        TestImage.write(images("h1").resolve(checkpoint).resolve("a"), 1 << 20, 9);
+        var archived = (Report.Archived) archived("h1", 1);
+        send(new Command.Commit(header("h1", "commit", 1), manifest(archived.vms())));
+        assertThat(end(operation + "/h1/commit/1")).isInstanceOf(Report.Committed.class);
+        Path bucket = base.resolve("s3/data/holdfast-it");
+        Path manifest = bucket.resolve("checkpoints/" + checkpoint + ".json");
+        assertThat(manifest).exists();
+
+        // When
+        send(new Command.Abort(header("h1", "abort", 1), checkpoint, "the service was away"));
+
+        // Then
+        await().atMost(LIMIT).untilAsserted(() -> {
+            assertThat(manifest).doesNotExist();
+            assertThat(bucket.resolve("vms/" + checkpoint + "/a.hfvm")).doesNotExist();
+        });
+        assertThat(bucket.resolve("gone/" + checkpoint)).exists();
+    }
+
+    @Test
+    void aReportThatIsTooLargeForTheBrokerFailsItsCommand_andHoldsUpNoOther() throws Exception {
+        service("h7", Map.of("mp.messaging.outgoing.reports.max.request.size", "4000"));
+        awaitAlive("h7");
+        TestImage.write(images("h7").resolve(checkpoint).resolve("a"), 1 << 20, 9);
+        var archived = (Report.Archived) archived("h7", 1);
+        var machine = new VmState("a", "running", 1, "kvm", false, "x".repeat(5000), null);
+        CheckpointManifest m = manifest(archived.vms());
+        m = new CheckpointManifest(
+                1, checkpoint, m.instance(), m.label(), m.takenAt(), m.layout(), m.vms(), List.of(machine), m.cut());
+
+        send(new Command.Commit(header("h7", "commit", 1), m));
+        Report commit = end(operation + "/h7/commit/1");
+        Report next = archived("h7", 2);
+
+        assertThat(commit).isInstanceOfSatisfying(Report.Failed.class, f -> {
+            assertThat(f.code()).isEqualTo(ErrorCode.INTERNAL);
+            assertThat(f.message()).contains("commit/1/done", "bytes");
+            assertThat(f.remedy()).contains("max.request.size");
+        });
+        assertThat(next).isInstanceOf(Report.Archived.class);
     }
 
     private Report archived(String host, int attempt) {

@@ -42,6 +42,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.Semaphore;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -384,7 +385,7 @@ class ConcurrentMaintenanceTest {
             String cp = any(candidates);
             if (cp != null) {
                 goingOrGone.add(cp);
-                var f = new Forgetter(store, KEYS, new Survey(store, KEYS, repository()), clock);
+                var f = new Forgetter(store, KEYS, new Survey(store, KEYS, repository()), clock, "op-1");
                 if (!f.remove(cp)) {
                     goingOrGone.remove(cp);
                     promises("after a forget of " + cp + " gave way to a hold");
@@ -588,8 +589,13 @@ class ConcurrentMaintenanceTest {
     }
 
     private static World live(long seed, Broken broken) throws Exception {
+        return live(seed, broken, w -> {});
+    }
+
+    private static World live(long seed, Broken broken, Consumer<World> more) throws Exception {
         World w = new World(seed, broken);
         w.repository().open();
+        more.accept(w);
         int uploads = 4;
         for (int i = 0; i < uploads; i++) {
             int n = i;
@@ -746,6 +752,29 @@ class ConcurrentMaintenanceTest {
         w.promises("when all had ended");
         remove(w.state);
         return w;
+    }
+
+    @Test
+    void aMarkThatAHandTakesAway_whileOthersAreAtWork_losesNothing() throws Exception {
+        int deletedByHand = 0;
+        for (long seed = 1; seed <= 60; seed++) {
+            int[] deleted = new int[1];
+            World w = live(seed, Broken.NOTHING, world -> {
+                world.start(() -> {
+                    for (int i = 0; i < 40; i++) {
+                        world.late(20, () -> {});
+                        String mark = world.any(new TreeSet<>(world.store.keys(KEYS.gc() + "mark-")));
+                        if (mark != null) {
+                            world.store.delete(mark);
+                            deleted[0]++;
+                        }
+                    }
+                });
+            });
+            w.settle();
+            deletedByHand += deleted[0];
+        }
+        assertThat(deletedByHand).isGreaterThan(60);
     }
 
     @Test

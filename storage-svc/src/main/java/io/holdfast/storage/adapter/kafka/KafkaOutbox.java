@@ -1,6 +1,7 @@
 package io.holdfast.storage.adapter.kafka;
 
 import io.cloudevents.CloudEvent;
+import io.holdfast.schemas.event.ErrorCode;
 import io.holdfast.schemas.event.EventCodec;
 import io.holdfast.schemas.event.Heartbeat;
 import io.holdfast.schemas.event.Report;
@@ -19,6 +20,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.eclipse.microprofile.reactive.messaging.Channel;
 import org.eclipse.microprofile.reactive.messaging.Emitter;
 import org.eclipse.microprofile.reactive.messaging.Message;
@@ -27,7 +29,8 @@ import org.jboss.logging.Logger;
 /**
  * Sends reports to the channel {@code reports} one after the other, each again and again until the broker has it (progress
  * only once), and heartbeats to {@code hosts}, one at a time. An end report that was not sent when the service ends is in
- * the command journal: the coordinator gets it by repeating the command.
+ * the command journal: the coordinator gets it by repeating the command. In the place of a report that the broker never takes, because it is too
+ * large, a small one goes out which says so, and ends the command: later reports do not wait for it.
  */
 @ApplicationScoped
 public class KafkaOutbox implements CommandRunner.Reports {
@@ -42,7 +45,18 @@ public class KafkaOutbox implements CommandRunner.Reports {
     private final Thread sender;
     private volatile boolean stopped;
 
-    private record Pending(String key, CloudEvent event, boolean once) {}
+    private enum Sent {
+        YES,
+        NOT_NOW,
+        NEVER
+    }
+
+    /**
+     * What waits to be sent.
+     *
+     * @param instead of whom it is, if it can never be sent; null: of nobody, then it is dropped
+     */
+    private record Pending(String key, CloudEvent event, boolean once, Report.Header instead) {}
 
     KafkaOutbox(@Channel("reports") Emitter<byte[]> reports, @Channel("hosts") Emitter<byte[]> hosts) {
         this.reports = reports;
@@ -57,10 +71,36 @@ public class KafkaOutbox implements CommandRunner.Reports {
         if (progress && queue.size() >= MAX_PROGRESS_WAITING) {
             return;
         }
-        queue.add(new Pending(
+        queue.add(pending(report, progress, progress ? null : h));
+    }
+
+    private static Pending pending(Report report, boolean once, Report.Header instead) {
+        Report.Header h = report.header();
+        return new Pending(
                 h.operation(),
                 EventCodec.encode(h.id(), source(h.host()), h.operation(), report, Instant.now(), Map.of()),
-                progress));
+                once,
+                instead);
+    }
+
+    /** What is said instead of a report that is too large; null: nothing. */
+    private static Pending instead(Pending p) {
+        int bytes = p.event().getData() == null ? 0 : p.event().getData().toBytes().length;
+        LOG.errorf("event=report-too-large id=%s bytes=%d", p.event().getId(), bytes);
+        Report.Header h = p.instead();
+        if (h == null) {
+            return null;
+        }
+        return pending(
+                new Report.Failed(
+                        new Report.Header(
+                                h.operation(), h.instance(), h.host(), h.phase(), h.attempt(), h.epoch(), "failed", 0),
+                        ErrorCode.INTERNAL,
+                        "the report " + h.id() + " has " + bytes
+                                + " bytes, which the broker does not take; what was to be done is done",
+                        "raise the broker's message.max.bytes, or mp.messaging.outgoing.reports.max.request.size of the storage services; then ask again"),
+                false,
+                null);
     }
 
     /** Sends a heartbeat; leaves it out while the last one is not sent. */
@@ -118,8 +158,15 @@ public class KafkaOutbox implements CommandRunner.Reports {
         try {
             while (!stopped) {
                 Pending next = queue.take();
-                while (!sendOne(next) && !next.once()) {
-                    Thread.sleep(RETRY_MILLIS);
+                while (next != null) {
+                    Sent sent = sendOne(next);
+                    if (sent == Sent.NEVER) {
+                        next = instead(next);
+                    } else if (sent == Sent.YES || next.once()) {
+                        next = null;
+                    } else {
+                        Thread.sleep(RETRY_MILLIS);
+                    }
                 }
             }
         } catch (InterruptedException e) {
@@ -127,13 +174,18 @@ public class KafkaOutbox implements CommandRunner.Reports {
         }
     }
 
-    private boolean sendOne(Pending p) throws InterruptedException {
+    private Sent sendOne(Pending p) throws InterruptedException {
         try {
             send(reports, p.key(), p.event()).get(SEND_LIMIT_MILLIS, TimeUnit.MILLISECONDS);
-            return true;
+            return Sent.YES;
         } catch (ExecutionException | TimeoutException | RuntimeException e) {
+            for (Throwable t = e; t != null; t = t.getCause()) {
+                if (t instanceof RecordTooLargeException) {
+                    return Sent.NEVER;
+                }
+            }
             LOG.warnf("event=report-not-sent id=%s error=\"%s\"", p.event().getId(), e.toString());
-            return false;
+            return Sent.NOT_NOW;
         }
     }
 

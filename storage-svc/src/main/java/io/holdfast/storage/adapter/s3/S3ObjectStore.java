@@ -43,7 +43,6 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -51,6 +50,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
 import okhttp3.ConnectionPool;
 import okhttp3.Dispatcher;
 import okhttp3.HttpUrl;
@@ -97,7 +97,7 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
      * Where the bucket is.
      *
      * @param endpoint URL of the server
-     * @param retryTime how long transient errors are tried again
+     * @param retryTime how long transient errors are tried again, from the first one on; anew when a read has come further
      * @param silence after that much time without a byte from the server a call is given up and tried again
      */
     public record Access(
@@ -114,7 +114,10 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             this(endpoint, region, accessKey, secretKey, bucket, retryTime, Duration.ofSeconds(30));
         }
 
-        /** The longest that one call may take: a server that sends a byte now and then holds nobody for ever. */
+        /**
+         * The longest that one call may take: a server that sends a byte now and then holds nobody for ever. A read that came further meanwhile goes on
+         * with another call.
+         */
         Duration callTime() {
             return silence.multipliedBy(10);
         }
@@ -379,57 +382,75 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
 
     @Override
     public byte[] get(String key, long limit) throws StorageException {
-        return retry(key, () -> {
-            try (Incoming in = open(key, 0, -1)) {
-                if (in.length() > limit) {
-                    throw tooLarge(key, limit);
-                }
-                byte[] data = whole(in, limit);
-                if (in.stream().read() >= 0) {
-                    throw tooLarge(key, limit);
-                }
-                if (in.length() >= 0 && data.length != in.length()) {
-                    throw new IOException("the connection ended early");
-                }
-                return data;
-            }
-        });
-    }
-
-    /** At most limit bytes; in one piece where the server says how many there are, so that a pack is not in memory twice. */
-    private static byte[] whole(Incoming in, long limit) throws IOException {
-        if (in.length() < 0) {
-            return in.stream().readNBytes((int) Math.min(Integer.MAX_VALUE - 16, limit));
-        }
-        byte[] data = new byte[(int) Math.min(in.length(), limit)];
-        int n = in.stream().readNBytes(data, 0, data.length);
-        return n == data.length ? data : Arrays.copyOf(data, n);
+        return get(key, (int) Math.min(Integer.MAX_VALUE - 16, limit), Room.HEAP)
+                .array();
     }
 
     @Override
     public ByteBuffer get(String key, int limit, Room room) throws StorageException {
-        return retry(key, () -> {
-            try (Incoming in = open(key, 0, -1)) {
-                if (in.length() > limit) {
-                    throw tooLarge(key, limit);
-                }
-                if (in.length() < 0) {
-                    throw new IOException("the server does not say how long the object is");
-                }
-                ByteBuffer data = room.take((int) in.length());
-                byte[] piece = new byte[PIECE];
-                while (data.hasRemaining()) {
-                    int n = in.stream().read(piece, 0, Math.min(piece.length, data.remaining()));
-                    if (n < 0) {
-                        room.free(data);
-                        throw new IOException("the connection ended early");
-                    }
-                    data.put(piece, 0, n);
-                }
-                drain(in.stream());
-                return data.flip();
+        Whole whole = new Whole(room);
+        boolean done = false;
+        try {
+            retry(
+                    key,
+                    () -> {
+                        if (whole.data == null
+                                || whole.data.capacity() <= Room.SMALL) { // what is small may be written anew meanwhile
+                            try (Incoming in = open(key, 0, -1)) {
+                                whole.begin(key, in.length(), limit);
+                                whole.take(in.stream());
+                            }
+                        } else if (whole.data.hasRemaining()) { // who asked checks the whole by its digest
+                            try (Incoming in = open(key, whole.data.position(), whole.data.remaining())) {
+                                whole.take(in.stream());
+                            }
+                        }
+                        return null;
+                    },
+                    whole::reached);
+            done = true;
+            return whole.data.flip();
+        } finally {
+            if (!done && whole.data != null) {
+                room.free(whole.data);
             }
-        });
+        }
+    }
+
+    /** An object that is read whole, in as many calls as it takes. */
+    private static final class Whole {
+        private final Room room;
+        private ByteBuffer data;
+
+        Whole(Room room) {
+            this.room = room;
+        }
+
+        void begin(String key, long length, int limit) throws StorageException, IOException {
+            if (length > limit) {
+                throw tooLarge(key, limit);
+            }
+            if (length < 0) {
+                throw new IOException("the server does not say how long the object is");
+            }
+            data = room.take((int) length);
+        }
+
+        void take(InputStream in) throws IOException {
+            byte[] piece = new byte[PIECE];
+            while (data.hasRemaining()) {
+                int n = in.read(piece, 0, Math.min(piece.length, data.remaining()));
+                if (n < 0) {
+                    throw new IOException("the connection ended early");
+                }
+                data.put(piece, 0, n);
+            }
+            drain(in);
+        }
+
+        long reached() {
+            return data == null ? 0 : data.position();
+        }
     }
 
     private static StorageException tooLarge(String key, long limit) {
@@ -485,24 +506,27 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
 
     @Override
     public void read(String key, Part part) throws StorageException {
-        retry(key, () -> {
-            long wanted = part.to() - part.from();
-            if (wanted <= 0) {
-                return null;
-            }
-            try (Incoming in = open(key, part.from(), wanted)) {
-                try {
-                    part.take(in.stream());
-                } catch (EOFException e) {
-                    if (in.length() >= 0 && in.length() < wanted) {
-                        throw StorageException.corrupt(key, "is shorter than it must be");
+        retry(
+                key,
+                () -> {
+                    long wanted = part.to() - part.from();
+                    if (wanted <= 0) {
+                        return null;
                     }
-                    throw e;
-                }
-                drain(in.stream());
-                return null;
-            }
-        });
+                    try (Incoming in = open(key, part.from(), wanted)) {
+                        try {
+                            part.take(in.stream());
+                        } catch (EOFException e) {
+                            if (in.length() >= 0 && in.length() < wanted) {
+                                throw StorageException.corrupt(key, "is shorter than it must be");
+                            }
+                            throw e;
+                        }
+                        drain(in.stream());
+                        return null;
+                    }
+                },
+                part::from);
     }
 
     /** Reads the end of a response, so that its connection is used again. */
@@ -629,6 +653,9 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
         if (!locks()) {
             return false;
         }
+        if (lockedFor(key, until)) {
+            return true; // servers refuse to shorten a lock
+        }
         boolean done = retry(key, () -> {
             try {
                 return unlessLockless(() -> client.setObjectRetention(SetObjectRetentionArgs.builder()
@@ -640,6 +667,9 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
                 if (ABSENT.contains(String.valueOf(e.errorResponse().code()))) {
                     throw StorageException.missing(key);
                 }
+                if (e.response().code() < 500 && lockedFor(key, until)) {
+                    return true; // by somebody else, meanwhile
+                }
                 throw e;
             }
         });
@@ -647,6 +677,10 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             throw StorageException.missing(key);
         }
         return done;
+    }
+
+    private boolean lockedFor(String key, Instant until) throws StorageException {
+        return lockedUntil(key).filter(there -> !there.isBefore(until)).isPresent();
     }
 
     @Override
@@ -766,8 +800,18 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
     }
 
     private <T> T retry(String key, Call<T> call) throws StorageException {
-        long deadline = System.nanoTime() + access.retryTime().toNanos();
-        long pause = 100;
+        return retry(key, call, () -> 0);
+    }
+
+    /**
+     * Tries a call again and again for a while, which begins with its first failure, and anew with one that came further.
+     *
+     * @param reached how far it came, in bytes; a few are not counted, so that no server holds somebody for ever
+     */
+    private <T> T retry(String key, Call<T> call, LongSupplier reached) throws StorageException {
+        long deadline = 0;
+        long pause = 0;
+        long before = reached.getAsLong();
         for (int attempt = 1; ; attempt++) {
             Exception failed;
             try {
@@ -793,7 +837,13 @@ public final class S3ObjectStore implements ObjectStore, AutoCloseable {
             } catch (DateTimeException e) { // minio-java reads every date in one form only
                 throw unavailable("object " + key, reason(e), "the server's answer is not understood: report it", e);
             }
-            long left = deadline - System.nanoTime();
+            long now = System.nanoTime();
+            if (pause == 0 || reached.getAsLong() - before >= PIECE) {
+                deadline = now + access.retryTime().toNanos();
+                pause = 100;
+                before = reached.getAsLong();
+            }
+            long left = deadline - now;
             if (left <= 0) {
                 throw unavailable(
                         "object " + key,
