@@ -156,7 +156,7 @@ class MaintenanceTest {
         Command.Header h = commands().getFirst().header();
         give(new Input.Reported(new Report.Rebuilt(
                 Report.Header.of(h, "rebuild", "done"),
-                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of(), List.of(), 0))));
+                new Maintenance.RebuildResult(false, 1, 1, 1, 0, List.of(), List.of(), 0, null))));
         assertThat(state.checkpoints()).isEmpty();
 
         ask("f", new Request.Forget(List.of("cp-broken"), null, null, null));
