@@ -1545,7 +1545,7 @@ public final class Decider {
             Active state = before;
             if (state instanceof Retried) {
                 for (String host : before.waiting()) {
-                    if (!stillWaits(op, host)) {
+                    if (!stillWaits(known, host)) {
                         return; // given up as a whole
                     }
                     await(op, (Retried) op.state(), host);

@@ -552,6 +552,33 @@ class DeciderTest {
     }
 
     @Test
+    void givenArchivesOfTwoHostsThatDoNotEnd_whenTheirTimeIsOver_theCheckpointFails() {
+        archiving();
+
+        later(Duration.ofMinutes(59), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        later(Duration.ofSeconds(70), "h1", "h2");
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> assertThat(f.phase())
+                .isEqualTo("archive"));
+    }
+
+    @Test
+    void givenTwoStorageServicesThatStaySilent_whenTheTimeOfTheArchiveIsOver_theCheckpointFails() {
+        archiving();
+        noStorage.addAll(List.of("h1", "h2"));
+
+        later(Duration.ofMinutes(59), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        later(Duration.ofSeconds(70), "h1", "h2");
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+
+        assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> assertThat(f.phase())
+                .isEqualTo("archive"));
+    }
+
+    @Test
     void givenAStorageServiceThatIsBackAndFindsTheCommandTooOld_itGetsAnotherOne() {
         Command archive = archiving().get(0);
         noStorage.add("h1");

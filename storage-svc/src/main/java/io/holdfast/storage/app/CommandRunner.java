@@ -35,6 +35,8 @@ public final class CommandRunner implements AutoCloseable {
     private static final int MOST_COMMITS = 64;
 
     private static final Duration WITHDRAW_AGAIN = Duration.ofSeconds(1);
+    /** A request that was cut off has come to the bucket, or has failed, after that: more than one call may take. */
+    private static final Duration ON_ITS_WAY = Duration.ofMinutes(6);
 
     /** Where reports go. Never blocks. */
     public interface Reports {
@@ -173,12 +175,7 @@ public final class CommandRunner implements AutoCloseable {
             LOG.infof("event=command-redone id=%s", c.header().id());
             begin(c);
         }
-        try (var dir = Files.list(withdrawn)) { // after the commits that are done again
-            dir.map(f -> f.getFileName().toString())
-                    .filter(Names::valid)
-                    .sorted()
-                    .forEach(this::withdrawSoon);
-        }
+        resumeWithdrawals(); // after the commits that are done again
     }
 
     /**
@@ -226,7 +223,16 @@ public final class CommandRunner implements AutoCloseable {
                     case Command.Destroy d -> h != null && h.attempt() > 1; // the first may come before the pull
                     default -> false;
                 };
-        if (!ends || h == null || !host.equals(h.host()) || h.operation() == null) {
+        if (!ends || h == null || !host.equals(h.host()) || h.operation() == null || !Names.valid(h.instance())) {
+            return;
+        }
+        try {
+            if (!epochs.admit(h.instance(), h.epoch())) { // of a coordinator that another one has replaced
+                LOG.warnf("event=command-refused reason=\"old epoch\" id=%s", h.id());
+                return;
+            }
+        } catch (IOException e) {
+            LOG.errorf(e, "event=journal-unwritable id=%s", h.id());
             return;
         }
         for (Work w : running.values()) {
@@ -266,21 +272,50 @@ public final class CommandRunner implements AutoCloseable {
         }
     }
 
-    /** On the thread of commits: one that is at work, or waits, has ended then. */
+    void resumeWithdrawals() throws IOException {
+        try (var dir = Files.list(withdrawn)) {
+            dir.map(f -> f.getFileName().toString())
+                    .filter(Names::valid)
+                    .sorted()
+                    .forEach(this::withdrawSoon);
+        }
+    }
+
     private void withdrawSoon(String checkpoint) {
+        withdrawSoon(checkpoint, WITHDRAW_AGAIN);
+    }
+
+    /** On the thread of commits: one that is at work, or waits, has ended then. Once more later: what an abort cut off may still be on its way. */
+    private void withdrawSoon(String checkpoint, Duration pause) {
         commits.execute(() -> {
+            Path note = withdrawn.resolve(checkpoint);
+            if (!Files.exists(note)) { // asked for twice
+                return;
+            }
+            Duration again;
             try {
                 ready.ensure();
                 boolean removed = maintenance.withdraw(checkpoint);
                 LOG.infof("event=checkpoint-withdrawn checkpoint=%s removed=%s", checkpoint, removed);
-                Files.deleteIfExists(withdrawn.resolve(checkpoint));
-            } catch (StorageException | IOException | RuntimeException e) {
-                if (!closed) {
-                    LOG.warnf("event=checkpoint-not-withdrawn checkpoint=%s reason=\"%s\"", checkpoint, e.getMessage());
-                    var unused = ticker.schedule(
-                            () -> withdrawSoon(checkpoint), WITHDRAW_AGAIN.toMillis(), TimeUnit.MILLISECONDS);
+                again = Duration.between(
+                        Instant.now(),
+                        Files.getLastModifiedTime(note).toInstant().plus(ON_ITS_WAY));
+                if (!again.isPositive()) {
+                    Files.deleteIfExists(note);
+                    return;
                 }
+            } catch (StorageException | IOException | RuntimeException e) {
+                LOG.warnf("event=checkpoint-not-withdrawn checkpoint=%s reason=\"%s\"", checkpoint, e.getMessage());
+                again = pause;
             }
+            if (closed) {
+                return; // the next start does it
+            }
+            Duration twice = pause.multipliedBy(2);
+            var unused = ticker.schedule(
+                    () -> withdrawSoon(checkpoint, twice.compareTo(ON_ITS_WAY) < 0 ? twice : ON_ITS_WAY),
+                    again.toMillis(),
+                    TimeUnit.MILLISECONDS);
         });
     }
 
@@ -291,6 +326,8 @@ public final class CommandRunner implements AutoCloseable {
             return;
         }
         synchronized (this) {
+            // of a repeat too: from then on nothing of an older one counts
+            boolean admitted = epochs.admit(h.instance() == null ? REPOSITORY : h.instance(), h.epoch());
             if (running.containsKey(h.id())) {
                 return;
             }
@@ -300,7 +337,7 @@ public final class CommandRunner implements AutoCloseable {
                 reports.publish(known.get().end());
                 return;
             }
-            if (!epochs.admit(h.instance() == null ? REPOSITORY : h.instance(), h.epoch())) {
+            if (!admitted) {
                 reports.publish(new Report.Failed(
                         Report.Header.of(h, h.phase(), "failed"),
                         ErrorCode.STALE_EPOCH,

@@ -37,6 +37,9 @@ import java.util.TreeSet;
  */
 final class Forgetter {
     private static final int MOST = 1000;
+    /** Of them what earlier ones could not tell of. */
+    private static final int MOST_UNTOLD = MOST / 2;
+
     /** What a note has when its removal was told; shorter than a time, longer than what a prune writes. */
     private static final int TOLD = 16;
 
@@ -144,7 +147,8 @@ final class Forgetter {
         }
         var done = new ArrayList<ForgetEntry>();
         for (String id : untold()) {
-            if (done.size() < MOST && go.stream().noneMatch(e -> e.checkpoint().equals(id))) {
+            if (done.size() < MOST_UNTOLD
+                    && go.stream().noneMatch(e -> e.checkpoint().equals(id))) {
                 done.add(new ForgetEntry(id, null, null, List.of()));
             }
         }

@@ -11,7 +11,10 @@ import io.holdfast.schemas.event.InstanceLayout;
 import io.holdfast.schemas.event.Report;
 import io.holdfast.storage.domain.StorageException;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
@@ -161,11 +164,50 @@ class CommandRunnerTest {
         runner.accept(new Command.Abort(new Command.Header("op-2", "net", "h1", "abort", 1, 4), "cp-2", "old epoch"));
         runner.accept(new Command.Abort(new Command.Header("op-1", "net", "h1", "abort", 1, 5), "cp-1", "why"));
 
-        // Then: once in vain, and once more
+        // Then: once in vain, and once more; the note stays for what an abort may have cut off and is still on its way
         assertThat(withdrawn.poll(30, TimeUnit.SECONDS)).isEqualTo("cp-1");
-        await().untilAsserted(() -> assertThat(withdrawn).containsExactly("cp-1"));
-        await().untilAsserted(
-                        () -> assertThat(folder.resolve("state/withdrawn")).isEmptyDirectory());
+        assertThat(withdrawn.poll(30, TimeUnit.SECONDS)).isEqualTo("cp-1");
+        runner.close();
+        Path note = folder.resolve("state/withdrawn/cp-1");
+        assertThat(note).exists();
+        assertThat(withdrawn).isEmpty();
+
+        // And when it can be on its way no longer
+        Files.setLastModifiedTime(note, FileTime.from(Instant.now().minus(Duration.ofMinutes(7))));
+        runner = runner();
+        runner.resumeWithdrawals();
+        assertThat(withdrawn.poll(30, TimeUnit.SECONDS)).isEqualTo("cp-1");
+        await().untilAsserted(() -> assertThat(note.getParent()).isEmptyDirectory());
+    }
+
+    @Test
+    void anAbortOfACoordinatorThatWasReplacedWithdrawsNothing_alsoWhereTheNewOneHasOnlyAskedAgain() throws Exception {
+        // Given a commit that the old coordinator commanded, and the new one, which was told of its end
+        var h = new Command.Header("op-1", "net", "h1", "commit", 1, 5);
+        var m = new CheckpointManifest(
+                1,
+                "cp-1",
+                "net",
+                null,
+                Instant.EPOCH,
+                new InstanceLayout("net", null, List.of(), Map.of()),
+                List.of(),
+                List.of(),
+                new CutFigures(List.of()));
+        new CommandJournal(folder.resolve("state"))
+                .write(new CommandJournal.Entry(
+                        new Command.Commit(h, m),
+                        new Report.Committed(Report.Header.of(h, "commit", "done"), "checkpoints/cp-1", "0", m)));
+        runner.accept(new Command.Commit(new Command.Header("op-1", "net", "h1", "commit", 1, 6), m));
+        assertThat(next()).isInstanceOf(Report.Committed.class);
+
+        // When
+        runner.accept(new Command.Abort(new Command.Header("op-1", "net", "h1", "abort", 1, 5), "cp-1", "late"));
+
+        // Then
+        assertThat(folder.resolve("state/withdrawn")).isEmptyDirectory();
+        runner.accept(new Command.Abort(new Command.Header("op-1", "net", "h1", "abort", 1, 6), "cp-1", "why"));
+        assertThat(folder.resolve("state/withdrawn/cp-1")).exists();
     }
 
     @Test
@@ -176,8 +218,7 @@ class CommandRunnerTest {
         begun.clear();
         verifyMayEnd.countDown();
 
-        List<Command.ForStorage> left =
-                new CommandJournal(folder.resolve("state")).unfinished(java.time.Duration.ofDays(1));
+        List<Command.ForStorage> left = new CommandJournal(folder.resolve("state")).unfinished(Duration.ofDays(1));
 
         assertThat(left).extracting(c -> c.header().answerBy()).containsExactlyInAnyOrder(null, limit);
     }
