@@ -238,6 +238,12 @@ class StorageServiceIT {
 
         // Then
         assertThat(pulled).isInstanceOf(Report.Pulled.class);
+        await("the marks, of the host that did not commit too: until then their folders change")
+                .atMost(LIMIT)
+                .until(() -> Files.exists(
+                                images("h1").resolve(checkpoint).resolve("a").resolve("archived"))
+                        && Files.exists(
+                                images("h2").resolve(checkpoint).resolve("b").resolve("archived")));
         TestImage.assertSame(
                 images("h1").resolve(checkpoint).resolve("a"),
                 images("h3").resolve(checkpoint).resolve("a"));
@@ -246,10 +252,6 @@ class StorageServiceIT {
                 images("h3").resolve(checkpoint).resolve("b"));
         assertThat(one.figures().dataBytes()).isGreaterThan(15 << 20);
         assertThat(committed.manifest()).isEqualTo(manifest(all));
-        await("the mark of the host that did not commit")
-                .atMost(LIMIT)
-                .until(() -> Files.exists(
-                        images("h2").resolve(checkpoint).resolve("b").resolve("archived")));
         assertThat(images("h3").resolve(checkpoint).resolve("a").resolve("archived"))
                 .exists();
     }
@@ -514,7 +516,7 @@ class StorageServiceIT {
     }
 
     private static void rises(List<Report.Progress> told, long total) {
-        assertThat(told).as("a report a second").hasSizeGreaterThan(3);
+        assertThat(told).as("reports before the last").hasSizeGreaterThanOrEqualTo(2);
         long done = -1;
         for (int i = 0; i < told.size(); i++) {
             Report.Progress p = told.get(i);
