@@ -743,7 +743,9 @@ class StorageServiceIT {
         service("h7", Map.of("mp.messaging.outgoing.reports.max.request.size", "4000"));
         awaitAlive("h7");
         TestImage.write(images("h7").resolve(checkpoint).resolve("a"), 1 << 20, 9);
-        var archived = (Report.Archived) archived("h7", 1);
+        Report first = archived("h7", 1);
+        assertThat(first).isInstanceOf(Report.Archived.class); // else it says why
+        var archived = (Report.Archived) first;
         var machine = new VmState("a", "running", 1, "kvm", false, "x".repeat(5000), null);
         CheckpointManifest m = manifest(archived.vms());
         m = new CheckpointManifest(
