@@ -532,16 +532,20 @@ class DeciderTest {
         assertThat(published(PublicEvent.CheckpointCompleted.class)).hasSize(1);
     }
 
+    private void timeOfTheArchiveEnds() {
+        later(Duration.ofMinutes(59), "h1", "h2");
+        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
+        later(Duration.ofSeconds(70), "h1", "h2");
+        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+    }
+
     @Test
     void givenAStorageServiceThatStaysSilent_whenTheTimeOfTheArchiveIsOver_theCheckpointFailsAndSaysSo() {
         var archive = archiving();
         answer(archive.get(1));
         noStorage.add("h1");
 
-        later(Duration.ofMinutes(59), "h1", "h2");
-        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
-        later(Duration.ofSeconds(70), "h1", "h2");
-        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+        timeOfTheArchiveEnds();
 
         assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> {
             assertThat(f.code()).isEqualTo(ErrorCode.HOST_UNAVAILABLE);
@@ -555,10 +559,7 @@ class DeciderTest {
     void givenArchivesOfTwoHostsThatDoNotEnd_whenTheirTimeIsOver_theCheckpointFails() {
         archiving();
 
-        later(Duration.ofMinutes(59), "h1", "h2");
-        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
-        later(Duration.ofSeconds(70), "h1", "h2");
-        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+        timeOfTheArchiveEnds();
 
         assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> assertThat(f.phase())
                 .isEqualTo("archive"));
@@ -569,10 +570,7 @@ class DeciderTest {
         archiving();
         noStorage.addAll(List.of("h1", "h2"));
 
-        later(Duration.ofMinutes(59), "h1", "h2");
-        assertThat(commands()).noneMatch(Command.Abort.class::isInstance);
-        later(Duration.ofSeconds(70), "h1", "h2");
-        commands().stream().filter(Command.Abort.class::isInstance).forEach(this::answer);
+        timeOfTheArchiveEnds();
 
         assertThat(published(PublicEvent.Failed.class)).singleElement().satisfies(f -> assertThat(f.phase())
                 .isEqualTo("archive"));

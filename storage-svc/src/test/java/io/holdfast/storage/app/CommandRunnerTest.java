@@ -138,25 +138,30 @@ class CommandRunnerTest {
         assertThat(begun).containsExactly("verify", "prune");
     }
 
+    /** A commit that is done. */
+    private static CommandJournal.Entry committed(Command.Header h, String checkpoint) {
+        var m = new CheckpointManifest(
+                1,
+                checkpoint,
+                "net",
+                null,
+                Instant.EPOCH,
+                new InstanceLayout("net", null, List.of(), Map.of()),
+                List.of(),
+                List.of(),
+                new CutFigures(List.of()));
+        return new CommandJournal.Entry(
+                new Command.Commit(h, m),
+                new Report.Committed(Report.Header.of(h, "commit", "done"), "checkpoints/" + checkpoint, "0", m));
+    }
+
     @Test
     void whatAnAbortedOperationHasCommittedIsRemoved_againUntilItIsDone_andNothingOfOthers() throws Exception {
         // Given: two commits that are done
         var journal = new CommandJournal(folder.resolve("state"));
         for (String n : List.of("1", "2")) {
             var h = new Command.Header("op-" + n, "net", "h1", "commit", 3, 5);
-            var m = new CheckpointManifest(
-                    1,
-                    "cp-" + n,
-                    "net",
-                    null,
-                    Instant.EPOCH,
-                    new InstanceLayout("net", null, List.of(), Map.of()),
-                    List.of(),
-                    List.of(),
-                    new CutFigures(List.of()));
-            journal.write(new CommandJournal.Entry(
-                    new Command.Commit(h, m),
-                    new Report.Committed(Report.Header.of(h, "commit", "done"), "checkpoints/cp-" + n, "0", m)));
+            journal.write(committed(h, "cp-" + n));
         }
 
         // When
@@ -172,32 +177,23 @@ class CommandRunnerTest {
         assertThat(note).exists();
         assertThat(withdrawn).isEmpty();
 
-        // And when it can be on its way no longer
-        Files.setLastModifiedTime(note, FileTime.from(Instant.now().minus(Duration.ofMinutes(7))));
+        // And one of which nothing can be on its way any longer goes, the young one stays
+        Path aged = Files.writeString(note.resolveSibling("cp-9"), "op-9");
+        Files.setLastModifiedTime(aged, FileTime.from(Instant.now().minus(Duration.ofMinutes(7))));
         runner = runner();
         runner.resumeWithdrawals();
-        assertThat(withdrawn.poll(30, TimeUnit.SECONDS)).isEqualTo("cp-1");
-        await().untilAsserted(() -> assertThat(note.getParent()).isEmptyDirectory());
+        await().untilAsserted(() -> assertThat(withdrawn).contains("cp-9"));
+        await().untilAsserted(() -> assertThat(aged).doesNotExist());
+        assertThat(note).exists();
     }
 
     @Test
     void anAbortOfACoordinatorThatWasReplacedWithdrawsNothing_alsoWhereTheNewOneHasOnlyAskedAgain() throws Exception {
         // Given a commit that the old coordinator commanded, and the new one, which was told of its end
         var h = new Command.Header("op-1", "net", "h1", "commit", 1, 5);
-        var m = new CheckpointManifest(
-                1,
-                "cp-1",
-                "net",
-                null,
-                Instant.EPOCH,
-                new InstanceLayout("net", null, List.of(), Map.of()),
-                List.of(),
-                List.of(),
-                new CutFigures(List.of()));
-        new CommandJournal(folder.resolve("state"))
-                .write(new CommandJournal.Entry(
-                        new Command.Commit(h, m),
-                        new Report.Committed(Report.Header.of(h, "commit", "done"), "checkpoints/cp-1", "0", m)));
+        CommandJournal.Entry old = committed(h, "cp-1");
+        new CommandJournal(folder.resolve("state")).write(old);
+        var m = ((Command.Commit) old.command()).manifest();
         runner.accept(new Command.Commit(new Command.Header("op-1", "net", "h1", "commit", 1, 6), m));
         assertThat(next()).isInstanceOf(Report.Committed.class);
 
